@@ -1,0 +1,12 @@
+import { z } from "zod";
+import { defineEvent, type EventOf } from "../core/event-definition.js";
+
+// Storage format: a shipped version is never edited, a new one is added.
+
+/** The person is gone: the data key is destroyed, every read model lets go. Last event of the profile stream. */
+export const CustomerErased = defineEvent("privacy.CustomerErased.v1", {
+  category: "profile",
+  schema: z.object({}),
+});
+
+export type PrivacyEvent = EventOf<typeof CustomerErased>;

@@ -1,0 +1,5 @@
+import type { EventDefinition } from "./core/event-definition.js";
+import { CustomerErased } from "./privacy/privacy.events.js";
+
+/** Every event this system has ever stored, newest version of each; older versions hang on `previous`. The only list. */
+export const storedEvents: readonly EventDefinition[] = [CustomerErased] as unknown as readonly EventDefinition[];
