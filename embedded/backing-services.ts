@@ -1,0 +1,172 @@
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { MongoClient } from "mongodb";
+import type { ChildSpec } from "./child.js";
+import { accepts, askLine } from "./ports.js";
+
+const dist = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The servers that stand in, on this machine, for what an installation runs elsewhere. */
+export type BackingService = "eventStore" | "mongodb" | "redis" | "s3";
+
+export type BackingServicePlan = {
+  readonly port: number;
+  /** The server keeps everything it stores below this folder. */
+  readonly dataFolder: string;
+  readonly logFile: string;
+};
+
+export const s3Bucket = "client-data";
+/** Fixed by the local S3 server, which serves this machine only. */
+export const s3Credentials = { accessKey: "S3RVER", secretKey: "S3RVER" };
+
+/** Compiled entry of one of our own processes, for `node`. */
+export function entry(path: string): string {
+  return join(dist, path);
+}
+
+/** The embedded event store, talking the EventStoreDB protocol. */
+export function eventStoreSpec({ port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+  return {
+    name: "eventStore",
+    title: "event store",
+    command: process.execPath,
+    args: [entry("embedded/event-store/main.js"), "--http-port", String(port), "--db", dataFolder, "--insecure"],
+    logFile,
+    isReady: () => accepts(port),
+  };
+}
+
+export function eventStoreUrl(port: number): string {
+  return `esdb://127.0.0.1:${port}?tls=false`;
+}
+
+/** A mongod as a replica set of one: transactions and change streams need a replica set. */
+export function mongodSpec(program: string, { port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+  // prettier-ignore
+  const args = [
+    "--replSet",
+    replicaSet,
+    "--bind_ip",
+    "127.0.0.1",
+    "--port",
+    String(port),
+    "--dbpath",
+    dataFolder,
+    "--nounixsocket",
+    "--quiet",
+    "--wiredTigerCacheSizeGB",
+    "0.25",
+    "--oplogSize",
+    "512",
+    // A change stream shows a write only once it is journaled. At the default of 100 ms a write with w:1 was seen
+    // after 87 ms (median), at 2 ms after 3 ms.
+    "--journalCommitInterval",
+    "5",
+    "--setParameter",
+    "diagnosticDataCollectionEnabled=false",
+  ];
+  return {
+    name: "mongodb",
+    title: "MongoDB server",
+    command: program,
+    args,
+    logFile,
+    isReady: () => isPrimary(port),
+  };
+}
+
+const replicaSet = "client-data";
+
+export function mongodbUrl(port: number): string {
+  return `mongodb://127.0.0.1:${port}/?replicaSet=${replicaSet}`;
+}
+
+/** Whether the mongod on this port takes writes; makes it a replica set of one, at this port, where it is not yet. */
+async function isPrimary(port: number): Promise<boolean> {
+  if (!(await accepts(port))) return false;
+  const host = `127.0.0.1:${port}`;
+  const client = new MongoClient(`mongodb://${host}/?directConnection=true`, {
+    serverSelectionTimeoutMS: 2_000,
+    monitorCommands: false,
+  });
+  try {
+    const admin = client.db("admin");
+    const hello = await admin.command({ hello: 1 });
+    if (hello.isWritablePrimary) return true;
+    if (hello.setName === undefined && hello.isreplicaset) {
+      const config = { _id: replicaSet, members: [{ _id: 0, host }], settings: { electionTimeoutMillis: 1_000 } };
+      await admin.command({ replSetInitiate: config }).catch(async (error: { codeName?: string }) => {
+        // The data were last served at another port: the member has to find itself under its new address.
+        if (error.codeName !== "AlreadyInitialized") throw error;
+        const { config: last } = await admin.command({ replSetGetConfig: 1 });
+        const members = [{ ...last.members[0], host }];
+        await admin.command({ replSetReconfig: { ...last, members, version: last.version + 1 }, force: true });
+      });
+    }
+    return false;
+  } finally {
+    await client.close();
+  }
+}
+
+/** Valkey or Redis, durable to within a second, never evicting: BullMQ's jobs are not a cache. */
+export function valkeySpec(program: string, { port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+  // prettier-ignore
+  const args = [
+    "--bind",
+    "127.0.0.1",
+    "--port",
+    String(port),
+    "--dir",
+    dataFolder,
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--save",
+    "",
+    "--maxmemory-policy",
+    "noeviction",
+  ];
+  return {
+    name: "redis",
+    title: "Valkey server",
+    command: program,
+    args,
+    logFile,
+    isReady: async () => (await askLine(port, "PING\r\n")).startsWith("+PONG"),
+  };
+}
+
+export function redisUrl(port: number): string {
+  return `redis://127.0.0.1:${port}`;
+}
+
+export function s3Spec({ port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+  // prettier-ignore
+  const args = [
+    entry("embedded/s3-server.js"),
+    "--port",
+    String(port),
+    "--directory",
+    dataFolder,
+    "--bucket",
+    s3Bucket,
+  ];
+  return {
+    name: "s3",
+    title: "S3 server",
+    command: process.execPath,
+    args,
+    logFile,
+    isReady: () => accepts(port),
+  };
+}
+
+/** Makes the folders a plan needs. */
+export async function prepareFolders(plan: BackingServicePlan): Promise<void> {
+  await mkdir(plan.dataFolder, { recursive: true });
+  await mkdir(dirname(plan.logFile), { recursive: true });
+}

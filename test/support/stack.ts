@@ -1,0 +1,118 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type BackingService,
+  eventStoreSpec,
+  eventStoreUrl,
+  mongodbUrl,
+  mongodSpec,
+  prepareFolders,
+  redisUrl,
+  s3Bucket,
+  s3Credentials,
+  s3Spec,
+  valkeySpec,
+} from "../../embedded/backing-services.js";
+import { type Child, type ChildSpec, startChild } from "../../embedded/child.js";
+import { defaultCacheFolder } from "../../embedded/data-folder.js";
+import { pickPorts } from "../../embedded/ports.js";
+import { findServer } from "../../embedded/provision.js";
+
+/** Running servers for a test, each on a free port, with data in a folder that goes when they stop. */
+export type BackingServices = {
+  /** EVENTSTORE_URL, MONGODB_URL, REDIS_URL, S3_ENDPOINT ... of the services that were asked for. */
+  readonly env: Record<string, string>;
+  /** Process ids, for tests that kill; a killed server is started again at the same address. */
+  readonly pids: Partial<Record<BackingService, number>>;
+  kill(service: BackingService, signal?: NodeJS.Signals): void;
+  stop(): Promise<void>;
+};
+
+const everyService: readonly BackingService[] = ["eventStore", "mongodb", "redis", "s3"];
+
+/**
+ * Starts servers of this test's own. For specs that kill them, or that read the whole log: others share one set
+ * and use `backingServices()`.
+ */
+export async function startBackingServices(
+  options: { services?: readonly BackingService[] } = {},
+): Promise<BackingServices> {
+  const services = options.services ?? everyService;
+  const folder = await mkdtemp(join(tmpdir(), "client-data-test-"));
+  const ports = await pickPorts(services);
+  const children = new Map<BackingService, Child>();
+  const stop = async () => {
+    await Promise.all([...children.values()].map((child) => child.stop()));
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await Promise.all(
+      services.map(async (service) => {
+        const plan = {
+          port: ports[service],
+          dataFolder: join(folder, service),
+          logFile: join(folder, "logs", `${service}.log`),
+        };
+        await prepareFolders(plan);
+        children.set(service, await startChild(await specOf[service](plan)));
+      }),
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    env: Object.assign({}, ...services.map((service) => environmentOf[service](ports[service]))),
+    get pids() {
+      return Object.fromEntries([...children].map(([service, child]) => [service, child.pid]));
+    },
+    kill(service, signal = "SIGKILL") {
+      children.get(service)?.kill(signal);
+    },
+    stop,
+  };
+}
+
+type Plan = Parameters<typeof eventStoreSpec>[0];
+const provision = { cacheFolder: defaultCacheFolder, say: (line: string) => process.stderr.write(`${line}\n`) };
+
+const specOf: Record<BackingService, (plan: Plan) => ChildSpec | Promise<ChildSpec>> = {
+  eventStore: eventStoreSpec,
+  mongodb: async (plan) => mongodSpec(await findServer("mongod", provision), plan),
+  redis: async (plan) => valkeySpec(await findServer("valkey", provision), plan),
+  s3: s3Spec,
+};
+
+const environmentOf: Record<BackingService, (port: number) => Record<string, string>> = {
+  eventStore: (port) => ({ EVENTSTORE_URL: eventStoreUrl(port) }),
+  mongodb: (port) => ({ MONGODB_URL: mongodbUrl(port) }),
+  redis: (port) => ({ REDIS_URL: redisUrl(port) }),
+  s3: (port) => ({
+    S3_ENDPOINT: `http://127.0.0.1:${port}`,
+    S3_ACCESS_KEY: s3Credentials.accessKey,
+    S3_SECRET_KEY: s3Credentials.secretKey,
+    S3_BUCKET: s3Bucket,
+    S3_REGION: "us-east-1",
+  }),
+};
+
+const sharedVariable = "TEST_BACKING_SERVICES";
+
+/** One set for all integration specs of a run; called by `test/run.mjs`, which hands the result on as `env`. */
+export async function startSharedServices(): Promise<BackingServices> {
+  const services = await startBackingServices();
+  return { ...services, env: { [sharedVariable]: JSON.stringify(services.env) } };
+}
+
+/**
+ * The backing services of an integration spec: the set that the run shares, or, when the spec runs by itself, a set
+ * of its own. Specs keep out of each other's way by a database name and an org of their own.
+ *
+ * @returns the addresses as environment variables, and `stop` for the `after` hook
+ */
+export async function backingServices(): Promise<Pick<BackingServices, "env" | "stop">> {
+  const shared = process.env[sharedVariable];
+  if (shared) return { env: JSON.parse(shared), stop: async () => {} };
+  return startBackingServices();
+}
