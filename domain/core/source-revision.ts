@@ -1,24 +1,30 @@
 import { z } from "zod";
 
 /**
- * The platform's own revision of a thing it feeds us: a counter, or the time of its last change (RFC 3339 UTC with
- * milliseconds). It orders the platform's messages, which may come twice or in the wrong order.
+ * The platform's own revision of a thing it feeds us: a counter that only grows, or the time of its last change with
+ * any number of decimals. It orders the platform's messages, which may come twice or in the wrong order.
  */
 export type SourceRevision = number | string;
 
-/** The stored form: a non-negative integer, or an instant already brought to UTC with milliseconds. */
-export const sourceRevisionSchema = z.union([z.int().nonnegative(), z.iso.datetime({ precision: 3 })]);
+/** As the platform sends it and as it is stored: a time keeps its decimals and its offset. */
+export const sourceRevisionSchema = z.union([z.int().nonnegative(), z.iso.datetime({ offset: true }).max(48)]);
 
 /**
- * Whether a message is newer than what was applied last. A time counts as milliseconds since 1970, so a platform may
- * turn from counters to times (not back).
+ * Whether a message is newer than what was applied last. A counter counts as milliseconds since 1970, so a platform
+ * may turn from counters to times (not back).
  *
  * @param last revision applied last, null when there was none
  */
 export function isNewer(revision: SourceRevision, last: SourceRevision | null): boolean {
-  return last === null || comparable(revision) > comparable(last);
+  if (last === null) return true;
+  if (typeof revision === "number" && typeof last === "number") return revision > last;
+  return nanoseconds(revision) > nanoseconds(last);
 }
 
-function comparable(revision: SourceRevision): number {
-  return typeof revision === "number" ? revision : Date.parse(revision);
+/** Two changes within one millisecond stay apart: databases keep six decimals of a time, or nine. */
+function nanoseconds(revision: SourceRevision): bigint {
+  if (typeof revision === "number") return BigInt(revision) * 1_000_000n;
+  const fraction = /\.(\d+)/.exec(revision)?.[1] ?? "";
+  const seconds = BigInt(Date.parse(revision.replace(/\.\d+/, "")) / 1000);
+  return seconds * 1_000_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, "0"));
 }
