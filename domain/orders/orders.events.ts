@@ -18,7 +18,7 @@ export const orderStatuses = [
 export type OrderStatus = (typeof orderStatuses)[number];
 
 const status = z.enum(orderStatuses);
-const instant = z.iso.datetime();
+const instant = z.iso.datetime({ precision: 3 });
 const text = z.string();
 
 /** A copy of an address as the platform had it: nothing in it is required, nothing is checked. */

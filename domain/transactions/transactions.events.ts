@@ -21,6 +21,8 @@ export const transactionTypes = [
 ] as const;
 export type TransactionType = (typeof transactionTypes)[number];
 
+const instant = z.iso.datetime({ precision: 3 });
+
 /** What of an entry moves a wallet. */
 const entry = z.object({
   status: z.enum(transactionStatuses),
@@ -48,7 +50,7 @@ const optionalDetails = z.object({
   failureReason: z.string().optional(),
 });
 
-const details = optionalDetails.extend({ type: z.enum(transactionTypes), createdAt: z.iso.datetime() });
+const details = optionalDetails.extend({ type: z.enum(transactionTypes), createdAt: instant });
 export type TransactionDetails = z.infer<typeof details>;
 
 /** The platform told us of a ledger entry for the first time, in whatever status it then was. */
