@@ -1,0 +1,38 @@
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import type { TokenCheck } from "./floors/floor-server.js";
+
+/** A token issuer for one run: an ES256 key pair and tokens signed ahead of the measured time. */
+export type Issuer = {
+  readonly org: string;
+  /** What floors and peers verify tokens with; the product gets the same through its org settings. */
+  readonly check: TokenCheck;
+  /** Customer tokens, in the order of the ids. */
+  readonly tokensOf: (customers: readonly string[]) => Promise<string[]>;
+  /** A token of the platform's ingestion. */
+  readonly serviceToken: () => Promise<string>;
+};
+
+const issuer = "https://issuer.benchmark.example";
+const audience = "client-data";
+const keyId = "benchmark-1";
+
+/** Makes an issuer for one org. */
+export async function createIssuer(org: string): Promise<Issuer> {
+  const { publicKey, privateKey } = await generateKeyPair("ES256", { extractable: true });
+  const jwk = { ...(await exportJWK(publicKey)), kid: keyId, alg: "ES256", use: "sig" };
+  const sign = (subject: string, claims: Record<string, unknown>) =>
+    new SignJWT({ org, ...claims })
+      .setProtectedHeader({ alg: "ES256", kid: keyId })
+      .setIssuer(issuer)
+      .setAudience(audience)
+      .setSubject(subject)
+      .setIssuedAt()
+      .setExpirationTime("12h")
+      .sign(privateKey);
+  return {
+    org,
+    check: { jwks: { keys: [jwk] }, issuer, audience },
+    tokensOf: (customers) => Promise.all(customers.map((customer) => sign(customer, { typ: "customer" }))),
+    serviceToken: () => sign("platform", { typ: "service", scope: "ingest" }),
+  };
+}
