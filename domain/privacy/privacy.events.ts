@@ -1,12 +1,6 @@
-import { z } from "zod";
-import { defineEvent, type EventOf } from "../core/event-definition.js";
+import { CustomerErased } from "../core/customer-erased.js";
+import type { EventOf } from "../core/event-definition.js";
 
-// Storage format: a shipped version is never edited, a new one is added.
-
-/** The person is gone: the data key is destroyed, every read model lets go. Last event of the profile stream. */
-export const CustomerErased = defineEvent("privacy.CustomerErased.v1", {
-  category: "profile",
-  schema: z.object({}),
-});
+export { CustomerErased };
 
 export type PrivacyEvent = EventOf<typeof CustomerErased>;

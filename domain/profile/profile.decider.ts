@@ -1,0 +1,224 @@
+import { isDeepStrictEqual } from "node:util";
+import type { CustomerErased } from "../core/customer-erased.js";
+import { accept, type Decider, type Decision, type Placed, refuse, unreachable } from "../core/decider.js";
+import type { EventOf } from "../core/event-definition.js";
+import { rejection } from "../core/rejection.js";
+import { isNewer, type SourceRevision } from "../core/source-revision.js";
+import { type ProfileEvent, type ProfileFields, Reconfirmed, Registered, Updated } from "./profile.events.js";
+import {
+  applyFields,
+  derivedName,
+  emptyProfile,
+  type Json,
+  type MarketingChannel,
+  marketingChannels,
+  mergedMetadata,
+  normalEmail,
+  type Profile,
+  profileLimits,
+  type ScalarField,
+  scalarFields,
+} from "./profile.policy.js";
+
+export type ProfileState =
+  | { readonly status: "unregistered" }
+  | {
+      readonly status: "active";
+      readonly profile: Profile;
+      /** Revision of the last event that touched the record. */
+      readonly version: number;
+      readonly createdAt: string;
+      readonly modifiedAt: string;
+      /** What the platform fed last; null when it never did. */
+      readonly sourceRevision: SourceRevision | null;
+    }
+  | { readonly status: "erased" };
+
+/** Wished values: absent = unchanged, null = clear. `marketing` and `metadata` are merged key by key. */
+export type ProfileWish = {
+  readonly [Field in "name" | "firstName" | "lastName" | "email" | "phone" | "language" | "timezone" | "about"]?:
+    | string
+    | null
+    | undefined;
+} & {
+  readonly photo?: string | null | undefined;
+  readonly marketing?: { readonly [Channel in MarketingChannel]?: boolean | null | undefined } | null | undefined;
+  readonly metadata?: { readonly [key: string]: Json } | null | undefined;
+};
+
+export type ProfileCommand =
+  /** The customer's first command in any area; already registered is fine, a closed account is not. */
+  | {
+      readonly type: "RegisterFromClaims";
+      readonly claims: { readonly email?: string | undefined; readonly name?: string | undefined };
+    }
+  | { readonly type: "UpdateProfile"; readonly wish: ProfileWish }
+  | {
+      readonly type: "IngestCustomer";
+      readonly sourceRevision: SourceRevision;
+      readonly wish: ProfileWish & { readonly emailVerified?: boolean | undefined };
+    };
+
+type FoldedEvent = ProfileEvent | EventOf<typeof CustomerErased>;
+
+/** One customer's account and contact data: stream `profile-<org>.<customer>`. */
+export const profileDecider: Decider<ProfileState, ProfileCommand, FoldedEvent> = {
+  initial: { status: "unregistered" },
+  evolve,
+  decide,
+};
+
+function evolve(state: ProfileState, event: Placed<FoldedEvent>): ProfileState {
+  switch (event.type) {
+    case "profile.Registered.v1":
+    case "profile.Updated.v1": {
+      // A registration whose key is destroyed is not folded, so an update may come first; the erasure follows.
+      const before = state.status === "active" ? state : null;
+      return {
+        status: "active",
+        profile: applyFields(before?.profile ?? emptyProfile, event.data, event.at, event.data.source),
+        version: event.revision,
+        createdAt: before?.createdAt ?? event.at,
+        modifiedAt: event.at,
+        sourceRevision: event.data.sourceRevision ?? before?.sourceRevision ?? null,
+      };
+    }
+    case "profile.Reconfirmed.v1":
+      return state.status === "active" ? { ...state, sourceRevision: event.data.sourceRevision } : state;
+    case "privacy.CustomerErased.v1":
+      return { status: "erased" };
+    default:
+      return unreachable(event);
+  }
+}
+
+function decide(command: ProfileCommand, state: ProfileState): Decision<ProfileEvent> {
+  if (state.status === "erased") return refuse(rejection("forbidden", "ACCOUNT_LOCKED"));
+  switch (command.type) {
+    case "RegisterFromClaims": {
+      if (state.status === "active") return accept();
+      const { email, name } = command.claims;
+      return accept(Registered.create({ ...changedFields(emptyProfile, { email, name }).changes, source: "claims" }));
+    }
+    case "UpdateProfile": {
+      if (state.status === "unregistered") return refuse(rejection("not-found", "CUSTOMER_NOT_FOUND"));
+      const { profile } = state;
+      const { email, photo } = command.wish;
+      // Another address counts only once a code has proved it; repeating the present one is no change.
+      if (email !== undefined && normalised(email) !== profile.email) {
+        return refuse(rejection("refused", "EMAIL_CHANGE_NEEDS_VERIFICATION"));
+      }
+      // A photo must be an own clean image file.
+      if (photo && photo !== profile.photo) return refuse(rejection("refused", "PHOTO_NOT_USABLE"));
+      const { changes, previous } = changedFields(profile, command.wish);
+      if (Object.keys(changes).length === 0) return accept();
+      return within(profile, changes) ?? accept(Updated.create({ ...changes, previous, source: "customer" }));
+    }
+    case "IngestCustomer": {
+      const { sourceRevision, wish } = command;
+      if (state.status === "unregistered") {
+        const { changes } = changedFields(emptyProfile, wish);
+        return (
+          within(emptyProfile, changes) ?? accept(Registered.create({ ...changes, source: "platform", sourceRevision }))
+        );
+      }
+      if (!isNewer(sourceRevision, state.sourceRevision)) return accept();
+      const { changes, previous } = changedFields(state.profile, wish);
+      if (Object.keys(changes).length === 0) return accept(Reconfirmed.create({ sourceRevision }));
+      return (
+        within(state.profile, changes) ??
+        accept(Updated.create({ ...changes, previous, source: "platform", sourceRevision }))
+      );
+    }
+    default:
+      return unreachable(command);
+  }
+}
+
+/** What of a wish differs from the profile, and the values it had before. */
+function changedFields(profile: Profile, wish: ProfileWish & { emailVerified?: boolean | undefined }) {
+  const email = wish.email === undefined ? profile.email : normalised(wish.email);
+  const phone = wish.phone === undefined ? profile.phone : wish.phone;
+  const wished: Pick<Profile, ScalarField> = {
+    name: wishedName(profile, wish),
+    firstName: wish.firstName === undefined ? profile.firstName : wish.firstName,
+    lastName: wish.lastName === undefined ? profile.lastName : wish.lastName,
+    email,
+    phone,
+    language: wish.language === undefined ? profile.language : wish.language,
+    timezone: wish.timezone === undefined ? profile.timezone : wish.timezone,
+    about: wish.about === undefined ? profile.about : wish.about,
+    photo: wish.photo === undefined ? profile.photo : wish.photo,
+    // Proof belongs to the exact destination: another address or number starts unverified.
+    emailVerified: wish.emailVerified ?? (email === profile.email && profile.emailVerified),
+    phoneVerified: phone === profile.phone && profile.phoneVerified,
+  };
+  const differing = scalarFields.filter((field) => wished[field] !== profile[field]);
+  const changes: ProfileFields = Object.fromEntries(differing.map((field) => [field, wished[field]]));
+  const previous: ProfileFields = Object.fromEntries(differing.map((field) => [field, profile[field]]));
+
+  const marketing = changedMarketing(profile, wish.marketing);
+  if (Object.keys(marketing.to).length > 0) {
+    changes.marketing = marketing.to;
+    previous.marketing = marketing.from;
+  }
+  const metadata = changedMetadata(profile, wish.metadata);
+  if (Object.keys(metadata.to).length > 0) {
+    changes.metadata = metadata.to;
+    previous.metadata = metadata.from;
+  }
+  return { changes, previous };
+}
+
+/** Parts given make the name; otherwise the name wished for, and where it is cleared, what the parts make. */
+function wishedName(profile: Profile, wish: ProfileWish): string | null {
+  const firstName = wish.firstName === undefined ? profile.firstName : wish.firstName;
+  const lastName = wish.lastName === undefined ? profile.lastName : wish.lastName;
+  const derived = derivedName(firstName, lastName);
+  if (wish.firstName !== undefined || wish.lastName !== undefined) {
+    if (derived !== null) return derived;
+    if (wish.name !== undefined) return wish.name;
+    return profile.name === derivedName(profile.firstName, profile.lastName) ? null : profile.name;
+  }
+  return wish.name === undefined ? profile.name : (wish.name ?? derived);
+}
+
+function changedMarketing(profile: Profile, wish: ProfileWish["marketing"]) {
+  const to: Partial<Record<MarketingChannel, boolean>> = {};
+  const from: Partial<Record<MarketingChannel, boolean>> = {};
+  if (wish === undefined) return { to, from };
+  for (const channel of marketingChannels) {
+    const wished = wish === null ? null : wish[channel];
+    const present = profile.marketing[channel]?.given ?? false;
+    if (wished === undefined || (wished ?? false) === present) continue;
+    to[channel] = wished ?? false;
+    from[channel] = present;
+  }
+  return { to, from };
+}
+
+function changedMetadata(profile: Profile, wish: ProfileWish["metadata"]) {
+  const to: Record<string, Json> = {};
+  const from: Record<string, Json> = {};
+  if (wish === undefined) return { to, from };
+  const wished = wish ?? Object.fromEntries(Object.keys(profile.metadata).map((key) => [key, null]));
+  for (const [key, value] of Object.entries(wished)) {
+    const present = profile.metadata[key] ?? null;
+    if (isDeepStrictEqual(value, present)) continue;
+    to[key] = value;
+    from[key] = present;
+  }
+  return { to, from };
+}
+
+/** Refuses changes that would make the metadata too large; they are merged, so no single request shows it. */
+function within(profile: Profile, changes: ProfileFields): Decision<never> | undefined {
+  if (!changes.metadata) return undefined;
+  const size = Buffer.byteLength(JSON.stringify(mergedMetadata(profile.metadata, changes.metadata)));
+  if (size <= profileLimits.metadata) return undefined;
+  return refuse(rejection("refused", "METADATA_TOO_LARGE", { limitBytes: profileLimits.metadata }));
+}
+
+function normalised(email: string | null): string | null {
+  return email === null ? null : normalEmail(email);
+}

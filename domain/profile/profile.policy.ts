@@ -1,0 +1,104 @@
+import type { ProfileFields } from "./profile.events.js";
+
+/** Limits of CONTRACT §4, in Unicode code points unless said otherwise. */
+export const profileLimits = {
+  name: 200,
+  namePart: 100,
+  email: 254,
+  about: 2000,
+  /** Bytes of the JSON text. */
+  metadata: 4096,
+} as const;
+
+/**
+ * The name that first and last name make, cut to the limit of a name.
+ *
+ * @returns null when both are missing or empty
+ */
+export function derivedName(firstName: string | null, lastName: string | null): string | null {
+  const name = [firstName, lastName].filter((part) => part).join(" ");
+  return name === "" ? null : [...name].slice(0, profileLimits.name).join("");
+}
+
+/** An e-mail address with its domain in lower case; the part before the `@` is the mail host's business. */
+export function normalEmail(address: string): string {
+  const at = address.lastIndexOf("@");
+  return address.slice(0, at) + address.slice(at).toLowerCase();
+}
+
+/** A JSON value. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+export const marketingChannels = ["email", "sms", "push"] as const;
+export type MarketingChannel = (typeof marketingChannels)[number];
+
+/** Consent to marketing on one channel, with the time and source of its last change. */
+export type Consent = { readonly given: boolean; readonly at: string; readonly source: string };
+
+/** A customer's contact data; null where not known, a consent null where it was never given or taken back. */
+export type Profile = {
+  readonly name: string | null;
+  readonly firstName: string | null;
+  readonly lastName: string | null;
+  readonly email: string | null;
+  readonly phone: string | null;
+  readonly language: string | null;
+  readonly timezone: string | null;
+  readonly about: string | null;
+  readonly photo: string | null;
+  readonly emailVerified: boolean;
+  readonly phoneVerified: boolean;
+  readonly marketing: Readonly<Record<MarketingChannel, Consent | null>>;
+  readonly metadata: Readonly<Record<string, Json>>;
+};
+
+export type ScalarField = Exclude<keyof Profile, "marketing" | "metadata">;
+
+/** A profile that nobody has filled in. */
+export const emptyProfile: Profile = {
+  name: null,
+  firstName: null,
+  lastName: null,
+  email: null,
+  phone: null,
+  language: null,
+  timezone: null,
+  about: null,
+  photo: null,
+  emailVerified: false,
+  phoneVerified: false,
+  marketing: { email: null, sms: null, push: null },
+  metadata: {},
+};
+
+/** The fields that are replaced as a whole; `marketing` and `metadata` are merged key by key. */
+export const scalarFields = Object.keys(emptyProfile).filter(
+  (field): field is ScalarField => field !== "marketing" && field !== "metadata",
+);
+
+/**
+ * The profile with stored changes applied; decider and read model share it, so they cannot disagree.
+ *
+ * @param at when the changes happened, kept for each consent they touch
+ * @param source where they came from, likewise
+ */
+export function applyFields(profile: Profile, changes: ProfileFields, at: string, source: string): Profile {
+  const changed: { -readonly [Field in keyof Profile]?: unknown } = {};
+  for (const field of scalarFields) if (changes[field] !== undefined) changed[field] = changes[field];
+  if (changes.marketing) {
+    const consents = { ...profile.marketing };
+    for (const channel of marketingChannels) {
+      const given = changes.marketing[channel];
+      if (given !== undefined) consents[channel] = { given, at, source };
+    }
+    changed.marketing = consents;
+  }
+  if (changes.metadata) changed.metadata = mergedMetadata(profile.metadata, changes.metadata);
+  return { ...profile, ...changed } as Profile;
+}
+
+/** Metadata with changes merged in; a null removes its key. */
+export function mergedMetadata(metadata: Profile["metadata"], changes: Profile["metadata"]): Record<string, Json> {
+  const entries = Object.entries({ ...metadata, ...changes });
+  return Object.fromEntries(entries.filter(([, value]) => value !== null));
+}
