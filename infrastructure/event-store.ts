@@ -91,8 +91,13 @@ export type EventStore = {
     signal: AbortSignal;
   }): AsyncIterable<SubscriptionItem>;
 
-  /** Position of the last event in the log; `logStart` when it holds none. */
-  head(): Promise<LogPosition>;
+  /**
+   * Position of the last event in the log that the filter lets through; `logStart` when it holds none. Compare a
+   * filtered reader's cursor only with a head under the same filter.
+   *
+   * @param streamPrefixes absent means every stream but system streams
+   */
+  head(options?: { streamPrefixes?: readonly string[] }): Promise<LogPosition>;
 
   /** Reads the event at exactly this position; null when there is none (another or a restored store). */
   eventAt(position: LogPosition): Promise<StoredEvent | null>;
