@@ -1,0 +1,45 @@
+import type { Request, Response } from "express";
+import type { z } from "zod";
+import type { ProblemCode } from "./problem-details.js";
+
+/** Who may call a route: a customer (or its user, or a proxy for it), a service, or anybody. */
+export type Access = "customer" | "service" | "public";
+
+export type RouteResponse = {
+  readonly description: string;
+  /** Shape of the JSON body; absent for an answer without one. */
+  readonly schema?: z.ZodType;
+  /** Media type of the body when it is not JSON. */
+  readonly contentType?: string;
+};
+
+/**
+ * One route: what is mounted and what the OpenAPI document says come from the same object, so they cannot differ.
+ * The schemas here are the ones the handler parses with.
+ */
+export type RouteDefinition = {
+  readonly method: "get" | "post" | "put" | "delete";
+  /** Express path: `/client-data/wishlist/:productId`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly operationId: string;
+  /** Area word; the tag in the document and the label in metrics and logs. */
+  readonly area: string;
+  /** Default `customer`. */
+  readonly access?: Access;
+  /** Names of rate limits that this route draws from; default `reads` for GET, else `writes`. */
+  readonly limits?: readonly string[];
+  readonly request?: {
+    readonly params?: z.ZodObject;
+    readonly query?: z.ZodType;
+    /** A JSON body; absent means none is expected, and one that comes is ignored. */
+    readonly body?: z.ZodType;
+    /** A body that is not JSON reaches the handler as a Buffer in `req.body`. */
+    readonly raw?: { readonly contentType: string; readonly limitBytes: number };
+  };
+  /** Successful answers by status. */
+  readonly responses: Readonly<Record<number, RouteResponse>>;
+  /** Refusals besides the ones every route has. */
+  readonly problems?: readonly ProblemCode[];
+  readonly handler: (req: Request, res: Response) => void | Promise<void>;
+};
