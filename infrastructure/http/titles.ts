@@ -14,6 +14,7 @@ const english: Readonly<Record<ProblemCode, string>> = {
   INVALID_QUERY: "A query parameter is not valid",
   MALFORMED_JSON: "The request body is not valid JSON",
   MALFORMED_REQUEST: "The request is not valid HTTP",
+  METADATA_TOO_LARGE: "The metadata is too large",
   METHOD_NOT_ALLOWED: "This method is not allowed here",
   NOT_ACCEPTABLE: "None of the accepted media types can be served",
   NO_CUSTOMER_RECORD: "This user has no customer record",
