@@ -1,0 +1,374 @@
+import { expect } from "chai";
+import { CustomerErased } from "#domain/privacy/privacy.events.js";
+import { profileDecider } from "#domain/profile/profile.decider.js";
+import { Reconfirmed, Registered, Updated } from "#domain/profile/profile.events.js";
+import { derivedName, emptyProfile } from "#domain/profile/profile.policy.js";
+import { specify } from "./support/decider-specification.js";
+
+const profile = specify(profileDecider);
+const registered = Registered.create({
+  source: "claims",
+  email: "ada@example.com",
+  name: "Ada Lovelace",
+});
+const update = (wish: object) => ({ type: "UpdateProfile", wish }) as const;
+const ingest = (sourceRevision: number | string, wish: object) =>
+  ({ type: "IngestCustomer", sourceRevision, wish }) as const;
+
+describe("profile decider", () => {
+  describe("registration from the claims of a token", () => {
+    const register = {
+      type: "RegisterFromClaims",
+      claims: { email: "Ada@Example.COM", name: "Ada Lovelace" },
+    } as const;
+
+    it("registers with name and address, the address's domain in lower case", () => {
+      profile
+        .given()
+        .when(register)
+        .then(Registered.create({ source: "claims", email: "Ada@example.com", name: "Ada Lovelace" }));
+    });
+
+    it("registers a token that names nobody", () => {
+      profile
+        .given()
+        .when({ type: "RegisterFromClaims", claims: {} })
+        .then(Registered.create({ source: "claims" }));
+    });
+
+    it("does nothing for a customer already known", () => {
+      profile.given(registered).when(register).thenNothing();
+      profile
+        .given(Registered.create({ source: "platform", sourceRevision: 1 }))
+        .when(register)
+        .thenNothing();
+    });
+
+    it("does not bring an erased customer back", () => {
+      profile.given(registered, CustomerErased.create({})).when(register).thenRefused("ACCOUNT_LOCKED");
+    });
+  });
+
+  describe("update", () => {
+    it("records only what differs, with the values before", () => {
+      profile
+        .given(registered)
+        .when(update({ phone: "+4930123456", language: "de", name: "Ada Lovelace" }))
+        .then(
+          Updated.create({
+            source: "customer",
+            phone: "+4930123456",
+            language: "de",
+            previous: { phone: null, language: null },
+          }),
+        );
+    });
+
+    it("does nothing when nothing differs", () => {
+      profile
+        .given(registered)
+        .when(update({ name: "Ada Lovelace", phone: null, marketing: { sms: false }, metadata: { tier: null } }))
+        .thenNothing();
+    });
+
+    it("clears a field with null", () => {
+      profile
+        .given(registered)
+        .when(update({ name: null }))
+        .then(Updated.create({ source: "customer", name: null, previous: { name: "Ada Lovelace" } }));
+    });
+
+    it("derives the name when parts are given", () => {
+      profile
+        .given(registered)
+        .when(update({ firstName: "Augusta", lastName: "King", name: "ignored" }))
+        .then(
+          Updated.create({
+            source: "customer",
+            firstName: "Augusta",
+            lastName: "King",
+            name: "Augusta King",
+            previous: { firstName: null, lastName: null, name: "Ada Lovelace" },
+          }),
+        );
+    });
+
+    it("derives the name from the part given and the part known", () => {
+      const parts = Updated.create({ source: "customer", firstName: "Ada", lastName: "Byron", previous: {} });
+      profile
+        .given(registered, parts)
+        .when(update({ lastName: "King" }))
+        .then(
+          Updated.create({
+            source: "customer",
+            lastName: "King",
+            name: "Ada King",
+            previous: { lastName: "Byron", name: "Ada Lovelace" },
+          }),
+        );
+    });
+
+    it("falls back to the parts when the name itself is cleared", () => {
+      const parts = Updated.create({
+        source: "customer",
+        firstName: "Ada",
+        lastName: "Byron",
+        name: "Countess",
+        previous: {},
+      });
+      profile
+        .given(registered, parts)
+        .when(update({ name: null }))
+        .then(Updated.create({ source: "customer", name: "Ada Byron", previous: { name: "Countess" } }));
+    });
+
+    it("loses a derived name with its parts, and keeps one that was chosen", () => {
+      const cleared = { firstName: null, lastName: null };
+      const derived = Registered.create({ source: "platform", sourceRevision: 1, firstName: "Ada", name: "Ada" });
+      const chosen = Registered.create({ source: "platform", sourceRevision: 1, firstName: "Ada", name: "Countess" });
+      profile
+        .given(derived)
+        .when(update(cleared))
+        .then(
+          Updated.create({
+            source: "customer",
+            firstName: null,
+            name: null,
+            previous: { firstName: "Ada", name: "Ada" },
+          }),
+        );
+      profile
+        .given(chosen)
+        .when(update(cleared))
+        .then(Updated.create({ source: "customer", firstName: null, previous: { firstName: "Ada" } }));
+    });
+
+    it("refuses another e-mail address, and takes the present one as unchanged", () => {
+      profile
+        .given(registered)
+        .when(update({ email: "ada@elsewhere.example", language: "de" }))
+        .thenRefused("EMAIL_CHANGE_NEEDS_VERIFICATION");
+      profile
+        .given(registered)
+        .when(update({ email: null }))
+        .thenRefused("EMAIL_CHANGE_NEEDS_VERIFICATION");
+      profile
+        .given(registered)
+        .when(update({ email: "ada@EXAMPLE.com" }))
+        .thenNothing();
+    });
+
+    it("refuses a photo as long as there are no files, and lets null clear it", () => {
+      profile
+        .given(registered)
+        .when(update({ photo: "file-1" }))
+        .thenRefused("PHOTO_NOT_USABLE");
+      profile
+        .given(registered)
+        .when(update({ photo: null }))
+        .thenNothing();
+    });
+
+    it("merges marketing channel by channel, and keeps time and source of each change", () => {
+      const consent = Updated.create({
+        source: "customer",
+        marketing: { email: true },
+        previous: { marketing: { email: false } },
+      });
+      profile
+        .given(registered)
+        .when(update({ marketing: { email: true, sms: false } }))
+        .then(consent);
+      profile
+        .given(registered, consent)
+        .when(update({ marketing: null }))
+        .then(
+          Updated.create({
+            source: "customer",
+            marketing: { email: false },
+            previous: { marketing: { email: true } },
+          }),
+        );
+      const { state } = profile.given(registered, consent);
+      expect(state.status === "active" && state.profile.marketing).to.deep.equal({
+        email: { given: true, at: "2026-03-01T09:01:00.000Z", source: "customer" },
+        sms: null,
+        push: null,
+      });
+    });
+
+    it("merges metadata key by key; a null takes a key away", () => {
+      const tagged = Updated.create({ source: "customer", metadata: { tier: "gold", size: 44 }, previous: {} });
+      profile
+        .given(registered, tagged)
+        .when(update({ metadata: { tier: null, size: 44, hat: { brim: true } } }))
+        .then(
+          Updated.create({
+            source: "customer",
+            metadata: { tier: null, hat: { brim: true } },
+            previous: { metadata: { tier: "gold", hat: null } },
+          }),
+        );
+      const { state } = profile.given(
+        registered,
+        tagged,
+        Updated.create({ source: "customer", metadata: { tier: null }, previous: {} }),
+      );
+      expect(state.status === "active" && state.profile.metadata).to.deep.equal({ size: 44 });
+    });
+
+    it("refuses metadata that grows too large by merging", () => {
+      const large = Updated.create({ source: "customer", metadata: { a: "x".repeat(3000) }, previous: {} });
+      profile
+        .given(registered, large)
+        .when(update({ metadata: { b: "y".repeat(1100) } }))
+        .thenRefused("METADATA_TOO_LARGE", { limitBytes: 4096 });
+    });
+
+    it("takes the proof away with the phone number it was for", () => {
+      const verified = Registered.create({
+        source: "platform",
+        sourceRevision: 1,
+        phone: "+4930123456",
+        phoneVerified: true,
+      });
+      profile
+        .given(verified)
+        .when(update({ phone: "+4930999999" }))
+        .then(
+          Updated.create({
+            source: "customer",
+            phone: "+4930999999",
+            phoneVerified: false,
+            previous: { phone: "+4930123456", phoneVerified: true },
+          }),
+        );
+    });
+
+    it("refuses a customer never registered, and one that was erased", () => {
+      profile
+        .given()
+        .when(update({ name: "X" }))
+        .thenRefused("CUSTOMER_NOT_FOUND");
+      profile
+        .given(registered, CustomerErased.create({}))
+        .when(update({ name: "X" }))
+        .thenRefused("ACCOUNT_LOCKED");
+    });
+  });
+
+  describe("what the platform feeds", () => {
+    it("gives birth to a customer", () => {
+      profile
+        .given()
+        .when(ingest(7, { firstName: "Ada", lastName: "King", email: "ada@Example.com", emailVerified: true }))
+        .then(
+          Registered.create({
+            source: "platform",
+            sourceRevision: 7,
+            firstName: "Ada",
+            lastName: "King",
+            name: "Ada King",
+            email: "ada@example.com",
+            emailVerified: true,
+          }),
+        );
+    });
+
+    it("changes the address; another address starts unverified unless the platform vouches for it", () => {
+      const known = Registered.create({
+        source: "platform",
+        sourceRevision: 1,
+        email: "ada@example.com",
+        emailVerified: true,
+      });
+      profile
+        .given(known)
+        .when(ingest(2, { email: "ada@new.example" }))
+        .then(
+          Updated.create({
+            source: "platform",
+            sourceRevision: 2,
+            email: "ada@new.example",
+            emailVerified: false,
+            previous: { email: "ada@example.com", emailVerified: true },
+          }),
+        );
+      profile
+        .given(known)
+        .when(ingest(2, { email: "ada@new.example", emailVerified: true }))
+        .then(
+          Updated.create({
+            source: "platform",
+            sourceRevision: 2,
+            email: "ada@new.example",
+            previous: { email: "ada@example.com" },
+          }),
+        );
+    });
+
+    it("ignores the same and older revisions, as counters and as times", () => {
+      const known = Registered.create({ source: "platform", sourceRevision: 7, name: "Ada" });
+      profile
+        .given(known)
+        .when(ingest(7, { name: "Old" }))
+        .thenNothing();
+      profile
+        .given(known)
+        .when(ingest(6, { name: "Old" }))
+        .thenNothing();
+      const dated = Registered.create({ source: "platform", sourceRevision: "2026-01-02T00:00:00.000Z" });
+      profile
+        .given(dated)
+        .when(ingest("2026-01-01T00:00:00.000Z", { name: "Old" }))
+        .thenNothing();
+    });
+
+    it("remembers a newer revision that says nothing new, without touching the record", () => {
+      const known = Registered.create({ source: "platform", sourceRevision: 1, name: "Ada" });
+      profile
+        .given(known)
+        .when(ingest(3, { name: "Ada" }))
+        .then(Reconfirmed.create({ sourceRevision: 3 }));
+      const again = profile.given(known, Reconfirmed.create({ sourceRevision: 3 }));
+      again.when(ingest(2, { name: "Late" })).thenNothing();
+      expect(again.state.status === "active" && again.state.version).to.equal(0);
+    });
+
+    it("takes over a customer that registered itself", () => {
+      profile
+        .given(registered)
+        .when(ingest(1, { about: "Countess" }))
+        .then(Updated.create({ source: "platform", sourceRevision: 1, about: "Countess", previous: { about: null } }));
+    });
+
+    it("does not bring an erased customer back", () => {
+      profile
+        .given(CustomerErased.create({}))
+        .when(ingest(9, { name: "X" }))
+        .thenRefused("ACCOUNT_LOCKED");
+    });
+  });
+
+  it("keeps version and times of the record", () => {
+    const { state } = profile.given(
+      registered,
+      Updated.create({ source: "customer", language: "de", previous: { language: null } }),
+    );
+    expect(state).to.deep.equal({
+      status: "active",
+      profile: { ...emptyProfile, email: "ada@example.com", name: "Ada Lovelace", language: "de" },
+      version: 1,
+      createdAt: "2026-03-01T09:00:00.000Z",
+      modifiedAt: "2026-03-01T09:01:00.000Z",
+      sourceRevision: null,
+    });
+  });
+});
+
+describe("profile policy", () => {
+  it("cuts a derived name to the limit of a name, in code points", () => {
+    expect([...(derivedName("😀".repeat(100), "b".repeat(100)) ?? "")].length).to.equal(200);
+    expect(derivedName("", null)).to.equal(null);
+  });
+});
