@@ -24,17 +24,19 @@ export type Child = {
   readonly name: string;
   /** Process id of the server itself; undefined while it is down. */
   readonly pid: number | undefined;
+  /** Resolves when it serves for the first time; rejects with StartFailed when it ends before, or takes too long. */
+  readonly ready: Promise<void>;
   /** Sends SIGTERM, after `timeoutMs` SIGKILL, and resolves when the process is gone. It is not started again. */
   stop(timeoutMs?: number): Promise<void>;
-  /** Kills the process at once; it is started again like after any other death. For tests. */
+  /** Signals the process; should it die of that, it is started again like after any other death. */
   kill(signal: NodeJS.Signals): void;
 };
 
 export type ChildEvents = {
   /** A line for people: the child died, or is back. */
   readonly say?: (line: string) => void;
-  /** The child was started again and serves. */
-  readonly restarted?: () => void;
+  /** A process was started, at first or again: `pid` is new. */
+  readonly started?: () => void;
 };
 
 const probeIntervalMs = 20;
@@ -44,108 +46,116 @@ const healthyAfterMs = 30_000;
 const logLimitBytes = 50 * 1024 * 1024;
 
 /**
- * Starts a child process, waits until it serves, and from then on starts it again whenever it dies.
+ * Starts a child process and, once it has served, starts it again whenever it dies.
  *
  * A child is the leader of a process group of its own, so a Ctrl-C in the terminal reaches the supervisor alone and
  * it can stop the children in order. Should the supervisor be killed, Linux sends the children SIGTERM (`setpriv`
  * asks for that and then becomes the program, keeping the process id); elsewhere the next start clears them away.
- *
- * @throws StartFailed when it ends, or does not serve in time, at this first start
  */
-export async function startChild(spec: ChildSpec, events: ChildEvents = {}): Promise<Child> {
-  let process_: ChildProcess | undefined;
+export function startChild(spec: ChildSpec, events: ChildEvents = {}): Child {
+  let current: Running | undefined;
   let stopping = false;
   let backOff = backOffMs.first;
+  const wake = new AbortController();
 
   const launch = async (): Promise<void> => {
     const startedAt = Date.now();
-    const current = spawnProcess(spec);
-    process_ = current;
-    let ended: string | undefined;
-    const exited = new Promise<void>((resolve) => {
-      current.on("error", (error) => {
-        ended = error.message;
-        resolve();
-      });
-      current.on("exit", (code, signal) => {
-        ended = signal ? `killed by ${signal}` : `exit code ${code}`;
-        resolve();
-      });
-    });
-    const deadline = startedAt + (spec.startTimeoutMs ?? 60_000);
-    while (!(await spec.isReady().catch(() => false))) {
-      if (ended !== undefined) break;
-      if (Date.now() > deadline) {
-        current.kill("SIGKILL");
-        await exited;
-        ended = "not ready in time";
-        break;
-      }
-      await delay(probeIntervalMs);
+    const running = spawnProcess(spec);
+    current = running;
+    events.started?.();
+    try {
+      await untilReady(spec, running, startedAt + (spec.startTimeoutMs ?? 60_000));
+    } catch (error) {
+      current = undefined;
+      throw error;
     }
-    if (ended !== undefined) {
-      process_ = undefined;
-      throw new StartFailed(`The ${spec.title} could not be started (${ended}): ${lastWords(spec.logFile)}`);
-    }
-    void exited.then(() => {
-      process_ = undefined;
+    void running.ended.then((how) => {
+      current = undefined;
       if (stopping) return;
       if (Date.now() - startedAt > healthyAfterMs) backOff = backOffMs.first;
-      events.say?.(`The ${spec.title} stopped (${ended}); starting it again.`);
+      events.say?.(`The ${spec.title} stopped (${how}); starting it again.`);
       void startAgain();
     });
   };
 
   const startAgain = async (): Promise<void> => {
     while (!stopping) {
-      await delay(backOff);
+      await delay(backOff, undefined, { signal: wake.signal }).catch(() => {});
       backOff = Math.min(backOff * 2, backOffMs.most);
       if (stopping) return;
       try {
         await launch();
         events.say?.(`The ${spec.title} is back.`);
-        events.restarted?.();
         return;
       } catch (error) {
-        if (!stopping) events.say?.(`${(error as Error).message} Trying again in ${backOff / 1000} s.`);
+        if (!stopping) events.say?.(`${(error as Error).message} Trying again.`);
       }
     }
   };
 
-  await launch();
+  const ready = launch();
+  ready.catch(() => {}); // whoever waits for it hears of it; nobody has to
   return {
     name: spec.name,
+    ready,
     get pid() {
-      return process_?.pid;
+      return current?.process.pid;
     },
     async stop(timeoutMs = 5_000) {
       stopping = true;
-      const current = process_;
-      if (!current || current.exitCode !== null || current.signalCode !== null) return;
-      const gone = new Promise((resolve) => current.once("exit", resolve));
-      current.kill("SIGTERM");
-      const timer = setTimeout(() => current.kill("SIGKILL"), timeoutMs);
-      await gone;
+      wake.abort();
+      const running = current;
+      if (!running) return;
+      running.process.kill("SIGTERM");
+      const timer = setTimeout(() => running.process.kill("SIGKILL"), timeoutMs);
+      await running.ended;
       clearTimeout(timer);
     },
     kill(signal) {
-      process_?.kill(signal);
+      current?.process.kill(signal);
     },
   };
 }
 
-function spawnProcess(spec: ChildSpec): ChildProcess {
+/** A started process and, once it is gone, how it ended. */
+type Running = { readonly process: ChildProcess; readonly ended: Promise<string> };
+
+async function untilReady(spec: ChildSpec, running: Running, deadline: number): Promise<void> {
+  let how: string | undefined;
+  void running.ended.then((ending) => {
+    how = ending;
+  });
+  while (!(await spec.isReady().catch(() => false)) && how === undefined) {
+    if (Date.now() > deadline) {
+      running.process.kill("SIGKILL");
+      await running.ended;
+      how = "not ready in time";
+    } else {
+      await delay(probeIntervalMs);
+    }
+  }
+  if (how !== undefined) {
+    throw new StartFailed(`The ${spec.title} could not be started (${how}): ${lastWords(spec.logFile)}`);
+  }
+}
+
+function spawnProcess(spec: ChildSpec): Running {
   if (existsSync(spec.logFile) && statSync(spec.logFile).size > logLimitBytes) {
     renameSync(spec.logFile, `${spec.logFile}.1`);
   }
   const log = openSync(spec.logFile, "a");
   try {
     const [command, args] = diesWithParent(spec.command, spec.args);
-    return spawn(command, args, {
+    const child = spawn(command, args, {
       stdio: ["ignore", log, log],
       env: spec.env ?? process.env,
       detached: true,
     });
+    const ended = new Promise<string>((resolve) => {
+      child.once("error", (error) => resolve(error.message));
+      child.once("exit", (code, signal) => resolve(signal ? `killed by ${signal}` : `exit code ${code}`));
+    });
+    return { process: child, ended };
   } finally {
     closeSync(log);
   }

@@ -55,7 +55,9 @@ export async function startBackingServices(
           logFile: join(folder, "logs", `${service}.log`),
         };
         await prepareFolders(plan);
-        children.set(service, await startChild(await specOf[service](plan)));
+        const child = startChild(await specOf[service](plan));
+        children.set(service, child);
+        await child.ready;
       }),
     );
   } catch (error) {
