@@ -106,6 +106,20 @@ export function parseStreamName(name: string): StreamIdentity | null {
   return third === undefined ? identity : { ...identity, id: decodePart(third) };
 }
 
+/**
+ * Owner part of a stream name, still encoded: `<org>.<customer>`, or `<org>` for an org's own streams.
+ *
+ * @returns null for a name this system did not make
+ */
+export function ownerOfStream(name: string): OwnerKey | null {
+  const dash = name.indexOf("-");
+  const dot = name.indexOf(".", dash + 1);
+  if (dash <= 0 || dot < 0) return null;
+  if ((catalogueCategories as readonly string[]).includes(name.slice(0, dash))) return name.slice(dash + 1, dot);
+  const end = name.indexOf(".", dot + 1);
+  return end < 0 ? name.slice(dash + 1) : name.slice(dash + 1, end);
+}
+
 /** Public key of a record: `<datatype>-<id>`. */
 export function recordKey(datatype: Datatype, id: string): string {
   return `${datatype}-${id}`;
