@@ -16,7 +16,10 @@ export type LoadPlan = {
   /** Base URL, without a path. */
   readonly url: string;
   readonly connections: number;
-  readonly milliseconds: number;
+  /** How long to send; absent to send `requestsEach` instead. */
+  readonly milliseconds?: number;
+  /** Sends exactly this many requests as each caller, in turn. */
+  readonly requestsEach?: number;
   readonly method: "GET" | "POST";
   /** Path and query; `{n}` becomes a number that grows with every request of the run. */
   readonly path: string;
@@ -88,18 +91,20 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   let sequence = plan.from ?? 0;
   const cpu = process.cpuUsage();
   const started = performance.now();
-  const deadline = started + plan.milliseconds;
+  const deadline = started + (plan.milliseconds ?? Number.POSITIVE_INFINITY);
   // Each connection has callers of its own: two requests for one stream at once are another question.
   const lane = async (lane: number) => {
     const own = headersOf.filter((_, index) => index % plan.connections === lane);
     const client = new Client(plan.url, { pipelining: 1, keepAliveTimeout: 60_000 });
+    const most = plan.requestsEach === undefined ? Number.POSITIVE_INFINITY : plan.requestsEach * own.length;
     try {
-      while (performance.now() < deadline) {
-        const headers = own[Math.floor(next() * own.length)] as Record<string, string>;
+      for (let sent = 0; sent < most && performance.now() < deadline; sent++) {
+        const turn = plan.requestsEach === undefined ? Math.floor(next() * own.length) : sent % own.length;
+        const headers = own[turn] as Record<string, string>;
         const path = plan.path.replace("{n}", String(sequence++));
-        const sent = performance.now();
+        const sentAt = performance.now();
         await send(client, plan, headers, path);
-        latencies.push(performance.now() - sent);
+        latencies.push(performance.now() - sentAt);
       }
     } finally {
       await client.close();

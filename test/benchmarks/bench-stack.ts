@@ -1,0 +1,183 @@
+import { createServer, type Server } from "node:http";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { request } from "undici";
+import { type Stack, startStack } from "../../embedded/stack.js";
+import type { BenchContext } from "./bench-result.js";
+import { createIssuer, type Issuer } from "./issuer.js";
+import { customerIds, customerLine, ingest, purchaseLines } from "./population.js";
+import { type LoadGenerator, startLoadGenerator } from "./rounds.js";
+
+/** Customers that requests are sent for; each store holds these, whatever else it holds. */
+const sampleSize = 1_000;
+
+/** The whole product running on servers of its own, with customers in it and load ready to be sent. */
+export type BenchStack = {
+  readonly stack: Stack;
+  readonly issuer: Issuer;
+  /** Ids of the customers whose tokens the load generator has. */
+  readonly sample: readonly string[];
+  /** Customers in the store. */
+  readonly customers: number;
+  readonly load: LoadGenerator;
+  readonly serviceToken: string;
+  /** A token of one customer. */
+  tokenOf(customer: string): Promise<string>;
+};
+
+/**
+ * What benchmarks share: stacks that are started when first asked for and stopped at the end.
+ */
+export class Benches implements BenchContext {
+  readonly #stacks = new Map<number, Promise<BenchStack>>();
+  readonly #cleanUp: (() => Promise<unknown>)[] = [];
+
+  constructor(
+    readonly quick: boolean,
+    readonly log: (line: string) => void,
+  ) {}
+
+  /** Seconds of one counted turn, and how many there are. */
+  get rounds(): { readonly count: number; readonly milliseconds: number } {
+    return this.quick ? { count: 2, milliseconds: 1_500 } : { count: 5, milliseconds: 5_000 };
+  }
+
+  /** A stack with the thousand sample customers. */
+  small(): Promise<BenchStack> {
+    return this.#stackOf(sampleSize);
+  }
+
+  /** A stack without customers, for what must not meet the events of others. */
+  empty(): Promise<BenchStack> {
+    return this.#stackOf(0);
+  }
+
+  /** A stack with two hundred thousand customers, the sample among them. */
+  large(): Promise<BenchStack> {
+    return this.#stackOf(this.quick ? 5_000 : 200_000);
+  }
+
+  /** Registers what has to be stopped at the end. */
+  onStop(cleanUp: () => Promise<unknown>): void {
+    this.#cleanUp.push(cleanUp);
+  }
+
+  async stop(): Promise<void> {
+    for (const cleanUp of this.#cleanUp.splice(0).reverse()) await cleanUp().catch(this.log);
+  }
+
+  #stackOf(customers: number): Promise<BenchStack> {
+    let stack = this.#stacks.get(customers);
+    if (!stack) {
+      stack = this.#start(customers);
+      this.#stacks.set(customers, stack);
+    }
+    return stack;
+  }
+
+  async #start(customers: number): Promise<BenchStack> {
+    this.log(`  starting a stack and ingesting ${customers} customers ...`);
+    const started = performance.now();
+    const issuer = await createIssuer("benchmark");
+    const folder = await mkdtemp(join(tmpdir(), "client-data-bench-"));
+    this.onStop(() => rm(folder, { recursive: true, force: true }));
+    const keys = await serveJson(issuer.check.jwks);
+    this.onStop(async () => keys.close());
+    const orgSettingsFile = join(folder, "org-settings.json");
+    await writeFile(orgSettingsFile, JSON.stringify(orgSettings(issuer, keys)));
+    const stack = await startStack(
+      {
+        port: 0,
+        host: "127.0.0.1",
+        dataFolder: join(folder, "data"),
+        sampleData: false,
+        given: { eventStore: undefined, mongodb: undefined, redis: undefined, s3: undefined },
+        orgSettingsFile,
+        masterKeys: undefined,
+      },
+      this.log,
+      new AbortController().signal,
+    );
+    this.onStop(() => stack.stop());
+
+    const serviceToken = await issuer.serviceToken();
+    const target = { commandApi: stack.file.commandApi, org: issuer.org, serviceToken };
+    // The sample is spread evenly over all customers, so that its documents share no pages in a large store.
+    const every = Math.max(1, customers / sampleSize);
+    const sample = customerIds(0, customers).filter((_, index) => index % every === 0);
+    const positions = await ingest(target, population(customers, new Set(sample)));
+    const [token] = await issuer.tokensOf(sample.slice(0, 1));
+    if (token) await untilVisible(stack.file.queryApi, issuer.org, token, positions);
+    const load = await startLoadGenerator({ orgid: issuer.org, tokens: await issuer.tokensOf(sample) });
+    this.onStop(() => load.stop());
+    this.log(`  ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return {
+      stack,
+      issuer,
+      sample,
+      customers,
+      load,
+      serviceToken,
+      tokenOf: async (customer) => (await issuer.tokensOf([customer]))[0] as string,
+    };
+  }
+}
+
+function* population(customers: number, sample: ReadonlySet<string>) {
+  for (const id of customerIds(0, customers)) {
+    yield customerLine(id);
+    if (sample.has(id)) yield* purchaseLines(id);
+  }
+}
+
+/**
+ * The settings of the benchmarks' org: its own keys, and limits so wide that the limiter works but never refuses.
+ */
+function orgSettings(issuer: Issuer, keys: Server): object {
+  const { port } = keys.address() as AddressInfo;
+  const wide = { points: 1_000_000_000, windowSeconds: 60 };
+  return {
+    orgs: {
+      [issuer.org]: {
+        issuer: issuer.check.issuer,
+        jwksUri: `http://127.0.0.1:${port}/jwks`,
+        audience: issuer.check.audience,
+        algorithms: ["ES256"],
+        rateLimits: { reads: wide, writes: wide },
+      },
+    },
+  };
+}
+
+async function serveJson(value: unknown): Promise<Server> {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  server.unref();
+  return server;
+}
+
+/** Waits until a customer's dashboard is built from a log that reaches these positions. */
+export async function untilVisible(
+  queryApi: string,
+  org: string,
+  token: string,
+  positions: readonly string[],
+): Promise<void> {
+  for (;;) {
+    const { statusCode, body } = await request(`${queryApi}/client-data/dashboard`, {
+      headers: {
+        orgid: org,
+        authorization: `Bearer ${token}`,
+        "x-min-log-position": positions.join(","),
+        prefer: "wait=10",
+      },
+    });
+    const text = await body.text();
+    if (statusCode === 200) return;
+    if (statusCode !== 503) throw new Error(`the dashboard was answered with ${statusCode}: ${text.slice(0, 500)}`);
+  }
+}
