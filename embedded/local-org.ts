@@ -1,8 +1,11 @@
+import type { OrgSettingsFile } from "#infrastructure/org-settings.js";
 import { algorithm, audience } from "./identity.js";
 
 /** The settings file of the local stack: one organisation, whose tokens come from the local issuer. */
-export function localOrgSettings(org: string, issuer: string): Record<string, unknown> {
+export function localOrgSettings(org: string, issuer: string): OrgSettingsFile {
   return {
-    [org]: { issuer, jwksUrl: `${issuer}/jwks`, audience, algorithms: [algorithm], corsOrigins: ["*"] },
+    orgs: {
+      [org]: { issuer, jwksUri: `${issuer}/jwks`, audience, algorithms: [algorithm], corsOrigins: ["*"] },
+    },
   };
 }

@@ -78,6 +78,8 @@ const variables = {
   PRODUCT_CATALOGUE_URL: url(["http", "https"]).optional(),
   COMMAND_API_URL: url(["http", "https"]),
   QUERY_API_URL: url(["http", "https"]),
+  /** Port of the gateway's health and metrics, which its public port does not show; absent means none. */
+  HEALTH_PORT: port.optional(),
   /**
    * Names of variables whose endpoint may be plain http or loopback in production (a private network, a sidecar).
    * `ORG_SETTINGS_FILE` in it stands for the issuers and key sets in that file.
