@@ -9,12 +9,12 @@ type Bucket<Value> = readonly (readonly [key: string, value: Value])[];
  */
 export class PersistentMap<Value> {
   private constructor(
-    private readonly buckets: readonly (Bucket<Value> | undefined)[],
+    private readonly buckets: readonly Bucket<Value>[],
     readonly size: number,
   ) {}
 
   static empty<Value>(): PersistentMap<Value> {
-    return new PersistentMap<Value>(new Array(bucketCount).fill(undefined), 0);
+    return new PersistentMap<Value>(new Array<Bucket<Value>>(bucketCount).fill([]), 0);
   }
 
   get(key: string): Value | undefined {
@@ -28,9 +28,11 @@ export class PersistentMap<Value> {
   /** This map with one entry added or replaced. */
   set(key: string, value: Value): PersistentMap<Value> {
     const index = bucketOf(key);
-    const others = (this.buckets[index] ?? []).filter(([candidate]) => candidate !== key);
-    const added = others.length === (this.buckets[index]?.length ?? 0) ? 1 : 0;
-    return new PersistentMap(this.buckets.with(index, [...others, [key, value]]), this.size + added);
+    const bucket = this.buckets[index] ?? [];
+    const others = bucket.filter(([candidate]) => candidate !== key);
+    const added = others.length === bucket.length ? 1 : 0;
+    others.push([key, value]);
+    return new PersistentMap(replaced(this.buckets, index, others), this.size + added);
   }
 
   /** This map without one entry; the same map when it was not there. */
@@ -38,13 +40,20 @@ export class PersistentMap<Value> {
     if (!this.has(key)) return this;
     const index = bucketOf(key);
     const others = (this.buckets[index] ?? []).filter(([candidate]) => candidate !== key);
-    return new PersistentMap(this.buckets.with(index, others), this.size - 1);
+    return new PersistentMap(replaced(this.buckets, index, others), this.size - 1);
   }
 
   /** All values, in no particular order. */
   *values(): IterableIterator<Value> {
-    for (const bucket of this.buckets) for (const [, value] of bucket ?? []) yield value;
+    for (const bucket of this.buckets) for (const [, value] of bucket) yield value;
   }
+}
+
+/** `buckets.with(index, bucket)`, with which a fold of 10 000 events took half as long again on Node 20. */
+function replaced<Value>(buckets: readonly Bucket<Value>[], index: number, bucket: Bucket<Value>) {
+  const copy = buckets.slice();
+  copy[index] = bucket;
+  return copy;
 }
 
 function bucketOf(key: string): number {
