@@ -11,7 +11,7 @@ export type CustomerId = string & { readonly __brand?: "CustomerId" };
 /** The owner of customer-scoped streams and documents. */
 export type Owner = { readonly org: OrgId; readonly customer: CustomerId };
 
-/** `<org>.<customer>`, both encoded: prefix of stream names and of document ids. */
+/** `<org>.<customer>`, both encoded: prefix of stream names and of document ids; `<org>` for what belongs to no customer. */
 export type OwnerKey = string & { readonly __brand?: "OwnerKey" };
 
 /** area ↔ stream category (of the area's own records) ↔ record datatype; the only place where the three meet. */
@@ -71,6 +71,11 @@ export function decodePart(encoded: string): string {
 /** Key of an owner: `<org>.<customer>`. */
 export function ownerKey(owner: Owner): OwnerKey {
   return `${encodePart(owner.org)}.${encodePart(owner.customer)}`;
+}
+
+/** Key of what belongs to an org and to no customer (catalogue entries): `<org>`. */
+export function orgKey(org: OrgId): OwnerKey {
+  return encodePart(org);
 }
 
 /** One function per stream kind; nothing else builds a stream name. */

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { DomainEvent } from "#domain/core/decider.js";
-import { encodePart, type Owner, ownerKey, parseStreamName } from "#domain/core/identifiers.js";
+import { orgKey, type Owner, ownerKey, parseStreamName } from "#domain/core/identifiers.js";
 import type { EventMetadata, RecordedEvent } from "#domain/core/recorded-event.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import type { Evolve, Projection } from "#projectors/runner/projection.js";
@@ -35,7 +35,7 @@ export function recorded(facts: readonly Fact[]): RecordedEvent[] {
       stream,
       revision,
       position: String((index + 1) * 100).padStart(20, "0"),
-      owner: customer === undefined ? encodePart(org) : ownerKey({ org, customer }),
+      owner: customer === undefined ? orgKey(org) : ownerKey({ org, customer }),
       at: occurredAt,
       metadata: {
         orgId: org,

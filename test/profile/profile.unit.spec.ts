@@ -1,9 +1,13 @@
 import { expect } from "chai";
+import type { DomainEvent } from "#domain/core/decider.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { Reconfirmed, Registered, Updated } from "#domain/profile/profile.events.js";
 import { derivedName, emptyProfile } from "#domain/profile/profile.policy.js";
-import { specify } from "./support/decider-specification.js";
+import { streams } from "#domain/core/identifiers.js";
+import { profileProjection } from "#projectors/profile/profile.projection.js";
+import { specify } from "../support/decider-specification.js";
+import { ada, project } from "../support/projection-specification.js";
 
 const profile = specify(profileDecider);
 const registered = Registered.create({
@@ -363,6 +367,49 @@ describe("profile decider", () => {
       modifiedAt: "2026-03-01T09:01:00.000Z",
       sourceRevision: null,
     });
+  });
+});
+
+describe("profile projection", () => {
+  const facts = (...events: DomainEvent[]) => events.map((event) => ({ stream: streams.profile(ada), event }));
+  const updated = Updated.create({
+    source: "customer",
+    language: "de",
+    marketing: { push: true },
+    previous: { language: null, marketing: { push: false } },
+  });
+
+  it("shows what the decider knows", () => {
+    project(profileProjection)
+      .given(...facts(registered, updated, Reconfirmed.create({ sourceRevision: 4 })))
+      .then({
+        profile: {
+          version: 1,
+          createdAt: "2026-03-01T09:00:00.000Z",
+          modifiedAt: "2026-03-01T09:01:00.000Z",
+          profile: {
+            ...emptyProfile,
+            email: "ada@example.com",
+            name: "Ada Lovelace",
+            language: "de",
+            marketing: {
+              email: null,
+              sms: null,
+              push: { given: true, at: "2026-03-01T09:01:00.000Z", source: "customer" },
+            },
+          },
+        },
+      });
+  });
+
+  it("lets go of an erased customer, also when the registration can no longer be read", () => {
+    const erased = CustomerErased.create({});
+    project(profileProjection)
+      .given(...facts(registered, updated, erased))
+      .thenNothing();
+    project(profileProjection)
+      .given(...facts(updated, erased))
+      .thenNothing();
   });
 });
 

@@ -1,12 +1,17 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { fold } from "#domain/core/decider.js";
+import { type DomainEvent, fold } from "#domain/core/decider.js";
+import { streams } from "#domain/core/identifiers.js";
 import { PersistentMap } from "#domain/core/persistent-map.js";
+import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { productDecider } from "#domain/wishlist/product.decider.js";
 import { CatalogueProductReconfirmed, CatalogueProductUpdated, type Product } from "#domain/wishlist/product.events.js";
 import { type EntryWish, wishlistDecider } from "#domain/wishlist/wishlist.decider.js";
 import { ProductAdded, ProductChanged, ProductRemoved } from "#domain/wishlist/wishlist.events.js";
-import { placed, specify } from "./support/decider-specification.js";
+import { productProjection } from "#projectors/wishlist/product.projection.js";
+import { wishlistProjection } from "#projectors/wishlist/wishlist.projection.js";
+import { placed, specify } from "../support/decider-specification.js";
+import { ada, project } from "../support/projection-specification.js";
 
 const quiet = { backInStock: false, priceDrop: false };
 const kettle: Product = {
@@ -234,5 +239,65 @@ describe("product decider", () => {
       .given(known, confirmed)
       .when(ingest(8, { name: "Pot" }))
       .thenNothing();
+  });
+});
+
+describe("wishlist projection", () => {
+  const on = (...events: DomainEvent[]) => events.map((event) => ({ stream: streams.wishlist(ada), event }));
+
+  it("keeps one document per entry, each with its own version and times", () => {
+    project(wishlistProjection)
+      .given(
+        ...on(
+          added("kettle", { product: kettle, note: "for Mum" }),
+          added("shirt", { variantId: "m" }),
+          added("pan"),
+          ProductChanged.create({ productId: "kettle", quantity: 2, note: null }),
+          ProductRemoved.create({ productId: "pan" }),
+        ),
+      )
+      .then({
+        kettle: {
+          productId: "kettle",
+          variantId: null,
+          quantity: 2,
+          notify: quiet,
+          note: null,
+          productWhenAdded: kettle,
+          addedAt: "2026-03-01T09:00:00.000Z",
+          modifiedAt: "2026-03-01T09:03:00.000Z",
+          version: 3,
+        },
+        "shirt~m": {
+          productId: "shirt",
+          variantId: "m",
+          quantity: 1,
+          notify: quiet,
+          note: null,
+          productWhenAdded: null,
+          addedAt: "2026-03-01T09:01:00.000Z",
+          modifiedAt: "2026-03-01T09:01:00.000Z",
+          version: 1,
+        },
+      });
+  });
+
+  it("lets go of an erased customer", () => {
+    project(wishlistProjection)
+      .given(...on(added("kettle")), { stream: streams.profile(ada), event: CustomerErased.create({}) })
+      .thenNothing();
+  });
+});
+
+describe("product projection", () => {
+  it("shows what the catalogue said last", () => {
+    const update = (sourceRevision: number, product: Product, previous: Product | null) => ({
+      stream: streams.product("acme", "kettle"),
+      event: CatalogueProductUpdated.create({ productId: "kettle", sourceRevision, product, previous }),
+    });
+    const soldOut = { ...kettle, inStock: false };
+    project(productProjection)
+      .given(update(1, kettle, null), update(2, soldOut, kettle))
+      .then({ kettle: { productId: "kettle", ...soldOut } });
   });
 });

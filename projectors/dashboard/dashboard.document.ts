@@ -1,0 +1,43 @@
+import type { Actor } from "#domain/core/recorded-event.js";
+import type { Wallets } from "#domain/transactions/wallet.policy.js";
+import { defineDocument } from "#projectors/runner/projection.js";
+
+export type RecentActivity = {
+  readonly id: string;
+  readonly at: string;
+  readonly kind: string;
+  readonly title: string;
+  readonly actor: { readonly type: Actor["type"]; readonly name: string | null };
+  readonly ref: { readonly datatype: string; readonly pk: string };
+};
+
+/** Whether the customer can be reached at a destination, and has proved that it is theirs. */
+export type Reach = "none" | "unverified" | "verified";
+
+/** Everything a customer's first page shows, in one document; what depends on the clock is derived by the query. */
+export type DashboardDocument = {
+  readonly orders: { readonly total: number; readonly byStatus: Readonly<Record<string, number>> };
+  readonly wallets: Wallets;
+  readonly wishlistCount: number;
+  readonly email: Reach;
+  readonly phone: Reach;
+  /** The newest by the time they happened, newest first; bounded. */
+  readonly recentActivity: readonly RecentActivity[];
+  /** Time of the last event applied. */
+  readonly asOf: string;
+};
+
+export const dashboardDocument = defineDocument<DashboardDocument>({ name: "dashboard", version: 1, indexes: [] });
+
+/** Local id of the document: an owner has one. */
+export const dashboardDocumentId = "dashboard";
+
+/** What somebody without any event sees. */
+export const emptyDashboard: Omit<DashboardDocument, "asOf"> = {
+  orders: { total: 0, byStatus: {} },
+  wallets: {},
+  wishlistCount: 0,
+  email: "none",
+  phone: "none",
+  recentActivity: [],
+};
