@@ -1,5 +1,6 @@
 import type { DomainEvent, Placed } from "./decider.js";
 import type { OwnerKey } from "./identifiers.js";
+import type { Rejection } from "./rejection.js";
 
 /** Who caused an event. */
 export type Actor = { readonly type: "customer" | "staff" | "system" | "provider"; readonly id: string };
@@ -21,6 +22,8 @@ export type EventMetadata = {
   readonly $causationId: string;
   readonly requestId?: string;
   readonly traceparent?: string;
+  /** The command recorded its events and was then refused (a wrong code): a repeat is refused with the same words. */
+  readonly refused?: Rejection;
   /** RFC 3339 UTC with milliseconds. */
   readonly occurredAt: string;
   /** `x-client-info`, `x-client-host` and address, sealed under the customer's key. */
