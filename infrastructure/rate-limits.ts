@@ -1,0 +1,126 @@
+import type { Redis } from "ioredis";
+import { LRUCache } from "lru-cache";
+import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
+import type { OrgSettings } from "./org-settings.js";
+
+/** So many points per window, per customer. */
+export type RateLimit = { readonly points: number; readonly windowSeconds: number };
+
+/** Limits where an org has not set its own. */
+export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
+  reads: { points: 240, windowSeconds: 60 },
+  writes: { points: 60, windowSeconds: 60 },
+};
+
+/** Whether a request may go on, with the numbers for the `RateLimit` headers. */
+export type Verdict = {
+  readonly name: string;
+  readonly allowed: boolean;
+  readonly limit: RateLimit;
+  /** Points left, as far as this process knows. */
+  readonly remaining: number;
+  /** Seconds until the window ends. */
+  readonly resetSeconds: number;
+};
+
+export type RateLimits = {
+  /**
+   * Spends one point of a customer's limit. Answers at once from points this process already holds; a promise only
+   * when it must fetch some.
+   *
+   * @param owner owner key
+   */
+  spend(name: string, org: string, owner: string): Verdict | Promise<Verdict>;
+};
+
+/** Points of one customer's limit that this process has taken out of Redis and may spend by itself. */
+type Purse = { left: number; remaining: number; until: number; fetching: Promise<void> | undefined };
+
+/** A purse holds this part of a limit at most. */
+const blocksPerLimit = 10;
+const mostPurses = 50_000;
+
+/**
+ * Rate limits counted in Redis over all processes, in fixed windows.
+ *
+ * Exactness: points are taken out in blocks of a tenth of the limit, so most requests cost no round trip. What a
+ * process holds when a window ends is lost to the customer: with P processes a customer may be refused up to
+ * P × (limit / 10 - 1) requests early, never served more than the limit. Only while Redis is away does each process
+ * count by itself; then up to P × limit pass.
+ *
+ * @param redis a connection that fails fast: no offline queue, a command timeout
+ */
+export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLimits {
+  const limiters = new Map<string, RateLimiterRedis>();
+  const purses = new LRUCache<string, Purse>({ max: mostPurses });
+
+  function limiterOf(name: string, { points, windowSeconds }: RateLimit): RateLimiterRedis {
+    const key = `${name}:${points}:${windowSeconds}`;
+    let limiter = limiters.get(key);
+    if (!limiter) {
+      const limits = { keyPrefix: `client-data-limit:${name}`, points, duration: windowSeconds };
+      limiter = new RateLimiterRedis({
+        ...limits,
+        storeClient: redis,
+        rejectIfRedisNotReady: true,
+        insuranceLimiter: new RateLimiterMemory(limits),
+      });
+      limiters.set(key, limiter);
+    }
+    return limiter;
+  }
+
+  async function fetchPoints(name: string, limit: RateLimit, owner: string, purse: Purse): Promise<void> {
+    // A block that is refused would still be counted; near the end the blocks shrink to what is left.
+    const known = purse.until > performance.now() ? purse.remaining : limit.points;
+    const block = Math.max(1, Math.min(Math.ceil(limit.points / blocksPerLimit), known));
+    let answer: RateLimiterRes;
+    let left = block;
+    try {
+      answer = await limiterOf(name, limit).consume(owner, block);
+    } catch (refusal) {
+      if (!(refusal instanceof RateLimiterRes)) throw refusal;
+      answer = refusal;
+      left = 0;
+    }
+    purse.left = left;
+    purse.remaining = answer.remainingPoints;
+    purse.until = performance.now() + answer.msBeforeNext;
+  }
+
+  async function spendFetched(name: string, limit: RateLimit, owner: string, purse: Purse): Promise<Verdict> {
+    for (;;) {
+      purse.fetching ??= fetchPoints(name, limit, owner, purse).finally(() => {
+        purse.fetching = undefined;
+      });
+      await purse.fetching;
+      const verdict = spendHeld(name, limit, purse);
+      if (verdict) return verdict;
+    }
+  }
+
+  return {
+    spend(name, org, owner) {
+      const limit = orgSettings.of(org)?.rateLimits[name] ?? defaultRateLimits[name];
+      if (!limit) throw new Error(`there is no rate limit named ${name}`);
+      const key = `${name} ${owner}`;
+      let purse = purses.get(key);
+      if (!purse) {
+        purse = { left: 0, remaining: 0, until: 0, fetching: undefined };
+        purses.set(key, purse);
+      }
+      return spendHeld(name, limit, purse) ?? spendFetched(name, limit, owner, purse);
+    },
+  };
+}
+
+/** Spends from the purse; undefined when it must be filled first. */
+function spendHeld(name: string, limit: RateLimit, purse: Purse): Verdict | undefined {
+  const rest = purse.until - performance.now();
+  if (rest <= 0) return undefined;
+  const allowed = purse.left > 0;
+  if (!allowed && purse.remaining > 0) return undefined;
+  if (allowed) purse.left--;
+  const remaining = purse.left + purse.remaining;
+  return { name, allowed, limit, remaining, resetSeconds: Math.ceil(rest / 1_000) };
+}
