@@ -36,12 +36,13 @@ export function workerConnection(url: string, onError: (error: Error) => void): 
   return connection(url, onError, { maxRetriesPerRequest: null });
 }
 
-function connection(url: string, onError: (error: Error) => void, options: RedisOptions): Redis {
-  const redis = new Redis(url, {
+function connection(url: string, onError: (error: Error) => void, options: Omit<RedisOptions, "replyMapping">): Redis {
+  const settings = {
     connectTimeout: 2_000,
     retryStrategy: (tries: number) => Math.min(tries * 50, 2_000),
     ...options,
-  } as RedisOptions);
+  };
+  const redis = new Redis(url, settings);
   // Without a listener a lost connection would be an uncaught exception.
   redis.on("error", onError);
   return redis;
