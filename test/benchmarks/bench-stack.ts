@@ -1,13 +1,9 @@
-import { createServer, type Server } from "node:http";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { request } from "undici";
-import { type Stack, startStack } from "../../embedded/stack.js";
+import type { Stack } from "../../embedded/stack.js";
+import { startOwnStack } from "../support/own-stack.js";
+import { customerIds, customerLine, ingest, purchaseLines } from "../support/population.js";
+import type { Issuer } from "../support/token-issuer.js";
 import type { BenchContext } from "./bench-result.js";
-import { createIssuer, type Issuer } from "./issuer.js";
-import { customerIds, customerLine, ingest, purchaseLines } from "./population.js";
 import { type LoadGenerator, startLoadGenerator } from "./rounds.js";
 
 /** Customers that requests are sent for; each store holds these, whatever else it holds. */
@@ -17,6 +13,8 @@ const sampleSize = 1_000;
 export type BenchStack = {
   readonly stack: Stack;
   readonly issuer: Issuer;
+  /** For logs and whatever else goes when the stack stops. */
+  readonly folder: string;
   /** Ids of the customers whose tokens the load generator has. */
   readonly sample: readonly string[];
   /** Customers in the store. */
@@ -80,27 +78,8 @@ export class Benches implements BenchContext {
   async #start(customers: number): Promise<BenchStack> {
     this.log(`  starting a stack and ingesting ${customers} customers ...`);
     const started = performance.now();
-    const issuer = await createIssuer("benchmark");
-    const folder = await mkdtemp(join(tmpdir(), "client-data-bench-"));
-    this.onStop(() => rm(folder, { recursive: true, force: true }));
-    const keys = await serveJson(issuer.check.jwks);
-    this.onStop(async () => keys.close());
-    const orgSettingsFile = join(folder, "org-settings.json");
-    await writeFile(orgSettingsFile, JSON.stringify(orgSettings(issuer, keys)));
-    const stack = await startStack(
-      {
-        port: 0,
-        host: "127.0.0.1",
-        dataFolder: join(folder, "data"),
-        sampleData: false,
-        given: { eventStore: undefined, mongodb: undefined, redis: undefined, s3: undefined },
-        orgSettingsFile,
-        masterKeys: undefined,
-      },
-      this.log,
-      new AbortController().signal,
-    );
-    this.onStop(() => stack.stop());
+    const { stack, issuer, folder, stop } = await startOwnStack((line) => this.log(`  ${line}`));
+    this.onStop(stop);
 
     const serviceToken = await issuer.serviceToken();
     const target = { commandApi: stack.file.commandApi, org: issuer.org, serviceToken };
@@ -116,6 +95,7 @@ export class Benches implements BenchContext {
     return {
       stack,
       issuer,
+      folder,
       sample,
       customers,
       load,
@@ -130,34 +110,6 @@ function* population(customers: number, sample: ReadonlySet<string>) {
     yield customerLine(id);
     if (sample.has(id)) yield* purchaseLines(id);
   }
-}
-
-/**
- * The settings of the benchmarks' org: its own keys, and limits so wide that the limiter works but never refuses.
- */
-function orgSettings(issuer: Issuer, keys: Server): object {
-  const { port } = keys.address() as AddressInfo;
-  const wide = { points: 1_000_000_000, windowSeconds: 60 };
-  return {
-    orgs: {
-      [issuer.org]: {
-        issuer: issuer.check.issuer,
-        jwksUri: `http://127.0.0.1:${port}/jwks`,
-        audience: issuer.check.audience,
-        algorithms: ["ES256"],
-        rateLimits: { reads: wide, writes: wide },
-      },
-    },
-  };
-}
-
-async function serveJson(value: unknown): Promise<Server> {
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  server.unref();
-  return server;
 }
 
 /** Waits until a customer's dashboard is built from a log that reaches these positions. */

@@ -3,6 +3,7 @@ import { MongoClient } from "mongodb";
 import { startChild } from "../../embedded/child.js";
 import { pickPorts } from "../../embedded/ports.js";
 import { productSpec } from "../../embedded/products.js";
+import type { Stack } from "../../embedded/stack.js";
 import { type Benchmark, benchResult, median, rounded } from "./bench-result.js";
 import type { Benches } from "./bench-stack.js";
 import { startProcess } from "./child-process.js";
@@ -17,14 +18,14 @@ type Read = { readonly events: number; readonly seconds: number };
 export const catchUp: Benchmark<Benches> = {
   name: "catch-up",
   run: async (context) => {
-    const { stack } = await context.large();
+    const { stack, folder } = await context.large();
     const floor = await startProcess("floors/log-reader.js", { EVENTSTORE_URL: stack.file.eventStore }, false);
     context.onStop(() => floor.stop());
     const read = () => floor.ask<Read>({ read: true });
     const { events } = await read();
     const figures = await inTurns(context.quick ? 1 : 3, {
       floor: read,
-      product: async (turn) => ({ events, seconds: await buildReadModels(stack, turn) }),
+      product: async (turn) => ({ events, seconds: await buildReadModels(stack, folder, turn) }),
     });
     const perSecond = (reads: readonly Read[]) => median(reads.map(({ seconds }) => events / seconds));
     return [
@@ -48,7 +49,7 @@ export const catchUp: Benchmark<Benches> = {
 };
 
 /** Builds all read models in a database of their own, and drops it. Gives the seconds it took. */
-async function buildReadModels(stack: { environment: NodeJS.ProcessEnv }, turn: number): Promise<number> {
+async function buildReadModels(stack: Stack, folder: string, turn: number): Promise<number> {
   const database = `benchmark-catch-up-${turn}`;
   const { projectors: port } = await pickPorts(["projectors"]);
   const spec = productSpec("projectors", {
@@ -56,7 +57,7 @@ async function buildReadModels(stack: { environment: NodeJS.ProcessEnv }, turn: 
     port,
     healthPort: port,
     environment: { ...stack.environment, MONGODB_DATABASE: database },
-    logFile: join(stack.environment.DATA_DIR ?? "/tmp", `${database}.log`),
+    logFile: join(folder, `${database}.log`),
   });
   const started = performance.now();
   const runner = startChild({ ...spec, startTimeoutMs: 600_000 });

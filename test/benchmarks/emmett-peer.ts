@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { projectFolder } from "../../embedded/data-folder.js";
+import type { Issuer } from "../support/token-issuer.js";
 import { type BenchProcess, startProcess } from "./child-process.js";
-import type { Issuer } from "./issuer.js";
 
 const folder = join(projectFolder, "test", "benchmarks", "peers", "emmett");
 

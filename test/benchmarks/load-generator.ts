@@ -7,6 +7,7 @@
  * servers measured here spend several hundred: it is not the limit.
  */
 import { Client } from "undici";
+import { seededRandom } from "../support/random.js";
 import { percentile } from "./bench-result.js";
 
 /** Who sends: headers of each caller, prepared before the measured time. */
@@ -73,21 +74,10 @@ function send(client: Client, plan: LoadPlan, headers: Record<string, string>, p
   });
 }
 
-/** Small fast generator (mulberry32), so that a run is the same sequence of callers each time. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 async function run(plan: LoadPlan): Promise<LoadReport> {
   const headersOf = callers.tokens.map((token) => ({ orgid: callers.orgid, authorization: `Bearer ${token}` }));
   const latencies: number[] = [];
-  const next = random(plan.connections);
+  const random = seededRandom(plan.connections);
   let sequence = plan.from ?? 0;
   const cpu = process.cpuUsage();
   const started = performance.now();
@@ -99,7 +89,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
     const most = plan.requestsEach === undefined ? Number.POSITIVE_INFINITY : plan.requestsEach * own.length;
     try {
       for (let sent = 0; sent < most && performance.now() < deadline; sent++) {
-        const turn = plan.requestsEach === undefined ? Math.floor(next() * own.length) : sent % own.length;
+        const turn = plan.requestsEach === undefined ? random.below(own.length) : sent % own.length;
         const headers = own[turn] as Record<string, string>;
         const path = plan.path.replace("{n}", String(sequence++));
         const sentAt = performance.now();

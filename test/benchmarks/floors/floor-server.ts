@@ -1,13 +1,12 @@
 /**
  * What the floors share: a bare `node:http` server that verifies the token with jose and hands the request to one
- * function. Nothing else: no router, no headers, no limits, no error documents.
+ * function. Nothing else: no router, no headers, no limits, no error documents. The environment's TOKENS holds what
+ * tokens are verified with, as JSON.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createLocalJWKSet, jwtVerify } from "jose";
-
-/** Public key set, issuer and audience, as JSON in TOKENS. */
-export type TokenCheck = { readonly jwks: { keys: object[] }; readonly issuer: string; readonly audience: string };
+import type { TokenCheck } from "../../support/token-issuer.js";
 
 export type Caller = { readonly org: string; readonly customer: string };
 

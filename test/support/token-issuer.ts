@@ -1,10 +1,12 @@
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
-import type { TokenCheck } from "./floors/floor-server.js";
+
+/** All that is needed to verify an issuer's tokens. */
+export type TokenCheck = { readonly jwks: { keys: object[] }; readonly issuer: string; readonly audience: string };
 
 /** A token issuer for one run: an ES256 key pair and tokens signed ahead of the measured time. */
 export type Issuer = {
   readonly org: string;
-  /** What floors and peers verify tokens with; the product gets the same through its org settings. */
+  /** The product gets it through its org settings; whoever else verifies the tokens takes it as it is. */
   readonly check: TokenCheck;
   /** Customer tokens, in the order of the ids. */
   readonly tokensOf: (customers: readonly string[]) => Promise<string[]>;
@@ -12,9 +14,9 @@ export type Issuer = {
   readonly serviceToken: () => Promise<string>;
 };
 
-const issuer = "https://issuer.benchmark.example";
+const issuer = "https://issuer.example";
 const audience = "client-data";
-const keyId = "benchmark-1";
+const keyId = "key-1";
 
 /** Makes an issuer for one org. */
 export async function createIssuer(org: string): Promise<Issuer> {

@@ -1,0 +1,65 @@
+import { customerIds } from "../support/population.js";
+import { type Benchmark, type BenchResult, benchResult, median } from "./bench-result.js";
+import type { Benches } from "./bench-stack.js";
+import { startEmmett } from "./emmett-peer.js";
+import { inTurns, startLoadGenerator, summary } from "./rounds.js";
+
+const command = { method: "POST", expect: [201] } as const;
+const query = { method: "GET", path: "/client-data/wishlist", expect: [200] } as const;
+/** Products on each list when queries and the rebuild are measured. */
+const listLength = 5;
+
+/**
+ * The same wishlist, by this product and by Emmett on MongoDB, each on the same mongod, with the same tokens checked
+ * the same way: the command, the query, and building the read model anew.
+ */
+export const emmett: Benchmark<Benches> = {
+  name: "emmett",
+  run: async (context) => {
+    const { stack, issuer } = await context.empty();
+    const peer = await startEmmett(stack.file.mongodb, "emmett", issuer);
+    context.onStop(() => peer.stop());
+    const customers = customerIds(0, context.quick ? 500 : 5_000);
+    const load = await startLoadGenerator({ orgid: issuer.org, tokens: await issuer.tokensOf(customers) });
+    context.onStop(() => load.stop());
+    const { count, milliseconds } = context.rounds;
+    const details = { peer: peer.versions, customers: customers.length };
+
+    context.log(`  filling ${customers.length} wishlists on both sides ...`);
+    const fill = { ...command, path: "/client-data/wishlist/first-{n}", connections: 16, requestsEach: listLength };
+    await load.send({ ...fill, url: stack.file.commandApi });
+    await load.send({ ...fill, url: peer.url });
+
+    const rows: BenchResult[] = [];
+    const compare = async (name: string, aim: number, ours: string, plan: (turn: number) => object) => {
+      const send = (url: string) => (turn: number) =>
+        load.send({ connections: 16, milliseconds, ...command, path: "", ...plan(turn), url });
+      const figures = await inTurns(count, { product: send(ours), floor: send(peer.url) });
+      const perSecond = (reports: readonly { perSecond: number }[]) =>
+        median(reports.map((report) => report.perSecond));
+      rows.push(
+        benchResult({
+          name,
+          unit: "requests/s",
+          product: perSecond(figures.product),
+          floor: perSecond(figures.floor),
+          aim,
+          better: "higher",
+          details: {
+            floor: "Emmett on MongoDB and Express, its defaults",
+            ...details,
+            inFlight: 16,
+            product: summary(figures.product),
+            peerLoad: summary(figures.floor),
+          },
+        }),
+      );
+    };
+    await compare("emmett-query", 1, stack.file.queryApi, () => query);
+    await compare("emmett-command", 2.5, stack.file.commandApi, (turn) => ({
+      ...command,
+      path: `/client-data/wishlist/more-${turn}-{n}`,
+    }));
+    return rows;
+  },
+};
