@@ -1,0 +1,79 @@
+/** How a call ends when it fails: gRPC status codes, and the trailers that clients recognise a failure by. */
+
+/** The gRPC codes the store uses (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
+export const Code = {
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  PERMISSION_DENIED: 7,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const;
+
+/** A failed call. Trailers are ASCII. */
+export interface FailureStatus {
+  readonly code: number;
+  readonly details: string;
+  readonly trailers?: Readonly<Record<string, string>>;
+}
+
+export function streamDeleted(stream: string): FailureStatus {
+  return {
+    code: Code.FAILED_PRECONDITION,
+    details: `Event stream '${stream}' is deleted.`,
+    trailers: { exception: "stream-deleted", "stream-name": stream },
+  };
+}
+
+/** Only for Delete and Tombstone: the appends answer a wrong revision with an ordinary message. */
+export function wrongExpectedVersion(stream: string, expected: number | string, current: number): FailureStatus {
+  const expectation = typeof expected === "number" ? expected : SIGNED_EXPECTATIONS[expected];
+  return {
+    code: Code.FAILED_PRECONDITION,
+    details: `The stream '${stream}' is at revision ${current}, expected was ${expectation}.`,
+    trailers: {
+      exception: "wrong-expected-version",
+      "stream-name": stream,
+      "expected-version": `${expectation}`,
+      "actual-version": `${current}`,
+    },
+  };
+}
+
+const SIGNED_EXPECTATIONS: Readonly<Record<string, number>> = { no_stream: -1, any: -2, stream_exists: -4 };
+
+export function appendTooLarge(maxSize: number): FailureStatus {
+  return {
+    code: Code.INVALID_ARGUMENT,
+    details: `The append is larger than ${maxSize} bytes.`,
+    trailers: { exception: "maximum-append-size-exceeded", "maximum-append-size": `${maxSize}` },
+  };
+}
+
+export function missingEventMetadata(details: string): FailureStatus {
+  return {
+    code: Code.INVALID_ARGUMENT,
+    details,
+    trailers: {
+      exception: "missing-required-metadata-property",
+      "required-metadata-properties": "type,content-type",
+    },
+  };
+}
+
+export function invalidArgument(details: string): FailureStatus {
+  return { code: Code.INVALID_ARGUMENT, details };
+}
+
+export const DEADLINE_EXCEEDED: FailureStatus = { code: Code.DEADLINE_EXCEEDED, details: "Deadline exceeded" };
+export const CANCELLED_BY_SHUTDOWN: FailureStatus = { code: Code.CANCELLED, details: "The server is shutting down" };
+export const SHUTTING_DOWN: FailureStatus = { code: Code.UNAVAILABLE, details: "The server is shutting down" };
+export const INTERNAL_ERROR: FailureStatus = { code: Code.INTERNAL, details: "The server failed on this call" };
+
+/** No or wrong credentials. */
+export const UNAUTHENTICATED: FailureStatus = { code: Code.UNAUTHENTICATED, details: "Unauthenticated" };
