@@ -1,5 +1,7 @@
 import type { OrderStatus, TimelineEntry } from "./orders.events.js";
 
+export { orderStatuses } from "./orders.events.js";
+
 /** Statuses in which nothing has left the house yet. */
 const beforeDispatch: readonly OrderStatus[] = ["new", "processing", "on-hold"];
 

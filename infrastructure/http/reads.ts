@@ -70,7 +70,7 @@ export function queryString(req: Request): string {
 /**
  * Answers with one document of the caller: one lookup, weak `ETag`, 304.
  *
- * @param read.id local id of the document, or a filter when it can be found by other names too
+ * @param read.id local id of the document, or filters tried one after the other when it has other names too
  * @param read.body the answer's body; gets null when there is no document and `notFound` is not given
  * @param read.notFound code of the 404 for a document that is not there or belongs to somebody else
  */
@@ -80,7 +80,7 @@ export async function answerDocument<Document>(
   deps: ReadDependencies,
   read: {
     readonly definition: DocumentDefinition<Document>;
-    readonly id: string | Filter<Stored<Document>>;
+    readonly id: string | readonly Filter<Stored<Document>>[];
     readonly notFound?: ProblemCode;
     readonly body: (document: Stored<Document> | null, now: Date) => unknown;
   },
@@ -88,10 +88,13 @@ export async function answerDocument<Document>(
   await beginRead(req, res, deps.readModels, [read.definition]);
   const owner = ownerKey(principalOf(res).owner);
   const collection = deps.readModels.collection(read.definition);
-  const filter = typeof read.id === "string" ? { _id: `${owner}.${read.id}` } : { ...read.id, owner };
-  const document = (await collection.findOne({ ...filter, ...live } as unknown as Filter<
-    Stored<Document>
-  >)) as Stored<Document> | null;
+  const filters = typeof read.id === "string" ? [{ _id: `${owner}.${read.id}` }] : read.id;
+  let document: Stored<Document> | null = null;
+  for (const filter of filters) {
+    const owned = { ...filter, owner, ...live } as unknown as Filter<Stored<Document>>;
+    document = (await collection.findOne(owned)) as Stored<Document> | null;
+    if (document) break;
+  }
   if (!document && read.notFound) throw new Problem(404, read.notFound);
   const now = deps.clock();
   const tag = weakTag(owner, collection.collectionName, document?._pos ?? "", queryString(req), now);

@@ -1,0 +1,1 @@
+export { transactionStatuses, transactionTypes } from "./transactions.events.js";
