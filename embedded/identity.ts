@@ -77,19 +77,23 @@ export type IssuerOptions = {
   readonly key: IssuerKey;
   /** 0 for any free one. */
   readonly port: number;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Its address as browsers see it, when that is another than the one it listens on. */
+  readonly url?: string;
   readonly org: string;
   /** Whom the sign-in page offers to continue as. */
   readonly people: readonly { readonly id: string; readonly name: string; readonly email: string }[];
 };
 
-/** Starts the issuer on 127.0.0.1. */
+/** Starts the issuer. */
 export async function startIssuer(options: IssuerOptions): Promise<Issuer> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port, "127.0.0.1", resolve);
+    server.listen(options.port, options.host ?? "127.0.0.1", resolve);
   });
-  const url = `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+  const url = options.url ?? `http://127.0.0.1:${(server.address() as { port: number }).port}`;
   const routes = issuerRoutes(url, options);
   server.on("request", (request, response) => {
     answer(routes, url, request, response).catch((error: unknown) => {

@@ -1,34 +1,32 @@
 /** The gateway's process. Its port is public; health and metrics have a port of their own (HEALTH_PORT). */
 import { createServer, type Server } from "node:http";
-import { pino } from "pino";
 import { collectDefaultMetrics, register } from "prom-client";
 import { request } from "undici";
-import { ConfigurationError, readEnvironment } from "#infrastructure/environment.js";
+import { readEnvironment } from "#infrastructure/environment.js";
+import { runProcess } from "#infrastructure/lifecycle.js";
 import { createGateway } from "./application.js";
 
 const probeMs = 2_000;
 
-async function main(): Promise<void> {
-  const environment = readEnvironment(["COMMAND_API_URL", "QUERY_API_URL", "HEALTH_PORT"]);
-  const { COMMAND_API_URL, QUERY_API_URL, HEALTH_PORT, HOST, PORT } = environment;
-  const log = pino({ level: environment.LOG_LEVEL, base: { service: "gateway" } });
-  const gateway = createGateway({ commandApi: COMMAND_API_URL, queryApi: QUERY_API_URL, log });
-  const health = HEALTH_PORT === undefined ? undefined : healthServer({ COMMAND_API_URL, QUERY_API_URL });
-  await listen(gateway.server, PORT, HOST);
-  if (health) await listen(health, HEALTH_PORT ?? 0, HOST);
-  log.info({ port: (gateway.server.address() as { port: number }).port }, "listening");
-
-  let stopping = false;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      if (stopping) return;
-      stopping = true;
-      health?.close();
-      health?.closeAllConnections();
-      void gateway.close().then(() => log.info("stopped"));
+runProcess("gateway", async ({ log, onStop }) => {
+  const { COMMAND_API_URL, QUERY_API_URL, HEALTH_PORT, HOST, PORT } = readEnvironment([
+    "COMMAND_API_URL",
+    "QUERY_API_URL",
+    "HEALTH_PORT",
+  ]);
+  if (HEALTH_PORT !== undefined) {
+    const health = healthServer({ COMMAND_API_URL, QUERY_API_URL });
+    await listen(health, HEALTH_PORT, HOST);
+    onStop("health", () => {
+      health.closeAllConnections();
+      health.close();
     });
   }
-}
+  const gateway = createGateway({ commandApi: COMMAND_API_URL, queryApi: QUERY_API_URL, log });
+  await listen(gateway.server, PORT, HOST);
+  onStop("gateway", () => gateway.close());
+  log.info({ port: (gateway.server.address() as { port: number }).port }, "listening");
+});
 
 function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -65,11 +63,4 @@ async function isReady(api: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`${error instanceof ConfigurationError ? error.message : (error as Error).stack}\n`);
-  process.exit(1);
 }
