@@ -4,7 +4,7 @@ import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK
 
 /**
  * The local token issuer: OpenID Connect, code flow with PKCE, ES256. It stands in for the organisation's own sign-in,
- * so that a newcomer and the tests have tokens; it asks for no password and listens on this machine only.
+ * so that a newcomer and the tests have tokens; it asks for no password, so it belongs on one machine: it redirects nowhere else.
  */
 
 /** Kind of principal a token speaks for. A `user` acts for its linked customer record. */
