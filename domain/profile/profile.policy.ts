@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { ProfileFields } from "./profile.events.js";
 
 /** Limits of CONTRACT §4, in Unicode code points unless said otherwise. */
@@ -101,4 +102,32 @@ export function applyFields(profile: Profile, changes: ProfileFields, at: string
 export function mergedMetadata(metadata: Profile["metadata"], changes: Profile["metadata"]): Record<string, Json> {
   const entries = Object.entries({ ...metadata, ...changes });
   return Object.fromEntries(entries.filter(([, value]) => value !== null));
+}
+
+const text = z.string().nullable();
+
+/** The payload of a profile's record. */
+export const profileDataSchema = z.object({
+  name: text,
+  firstName: text,
+  lastName: text,
+  email: text,
+  phone: text.meta({ description: "E.164" }),
+  language: text.meta({ description: "BCP 47" }),
+  timezone: text.meta({ description: "IANA" }),
+  about: text,
+  photo: text.meta({ description: "pk of an own image file" }),
+  emailVerified: z.boolean(),
+  phoneVerified: z.boolean(),
+  marketing: z.object({ email: z.boolean(), sms: z.boolean(), push: z.boolean() }),
+  metadata: z.record(z.string(), z.unknown()),
+});
+
+/** The payload of a profile's record; consents without their history. */
+export function profileData(profile: Profile): z.infer<typeof profileDataSchema> {
+  const { email, sms, push } = profile.marketing;
+  return {
+    ...profile,
+    marketing: { email: email?.given ?? false, sms: sms?.given ?? false, push: push?.given ?? false },
+  };
 }

@@ -14,7 +14,7 @@ export type WishlistEntry = {
   readonly quantity: number;
   readonly notify: Notify;
   /** What the catalogue said when the product was added. */
-  readonly product: Product | null;
+  readonly productWhenAdded: Product | null;
   readonly addedAt: string;
   readonly modifiedAt: string;
   /** Revision of the last event that touched this entry. */
@@ -56,9 +56,8 @@ function evolve(state: WishlistState, event: Placed<WishlistEvent>): WishlistSta
     case "wishlist.ProductAdded.v1": {
       const { note = null, product = null, ...data } = event.data;
       const { at, revision } = event;
-      return {
-        entries: state.entries.set(id, { ...data, note, product, addedAt: at, modifiedAt: at, version: revision }),
-      };
+      const entry = { ...data, note, productWhenAdded: product, addedAt: at, modifiedAt: at, version: revision };
+      return { entries: state.entries.set(id, entry) };
     }
     case "wishlist.ProductChanged.v1": {
       const before = state.entries.get(id);

@@ -331,7 +331,10 @@ export async function answerList<Document>(
 }
 
 /** The owner's last position in a read model, tombstones included; "" when it has nothing there. */
-async function lastPosition<Document>(collection: Collection<Stored<Document>>, owner: OwnerKey): Promise<string> {
+export async function lastPosition<Document>(
+  collection: Collection<Stored<Document>>,
+  owner: OwnerKey,
+): Promise<string> {
   const filter = { owner } as unknown as Filter<Stored<Document>>;
   const newest = await collection.findOne(filter, { sort: { _pos: -1 }, projection: { _id: 0, _pos: 1 } });
   return (newest as { _pos?: string } | null)?._pos ?? "";

@@ -20,8 +20,13 @@ export function recordOf(data: z.ZodType): z.ZodObject {
  * @param also further members of the envelope
  */
 export function listOf(data: z.ZodType, also: z.ZodRawShape = {}): z.ZodObject {
+  return pageOf(recordOf(data), also);
+}
+
+/** A page of entries that are no records, for the OpenAPI document. */
+export function pageOf(entry: z.ZodType, also: z.ZodRawShape = {}): z.ZodObject {
   return z.object({
-    data: z.array(recordOf(data)),
+    data: z.array(entry),
     total: z.int().optional(),
     totalPages: z.int().optional(),
     hasNext: z.boolean(),

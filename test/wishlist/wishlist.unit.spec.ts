@@ -146,7 +146,7 @@ describe("wishlist decider", () => {
       quantity: 1,
       notify: quiet,
       note: "now",
-      product: kettle,
+      productWhenAdded: kettle,
       addedAt: "2026-03-01T09:00:00.000Z",
       modifiedAt: "2026-03-01T09:02:00.000Z",
       version: 2,
