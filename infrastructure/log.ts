@@ -51,7 +51,8 @@ export function createLogger(options: LogOptions): Logger {
   );
 }
 
-const packageVersion = process.env.npm_package_version ?? "0.1.0";
+/** Version of the running build. */
+export const packageVersion = process.env.npm_package_version ?? "0.1.0";
 
 /** An error as it may be logged: type, message, stack and causes, with credentials and tokens cut out. */
 export function describeError(error: unknown, depth = 0): Record<string, unknown> {

@@ -34,7 +34,7 @@ export type ApplicationParts = ServerParts & {
   readonly orgSettings: OrgSettings;
   readonly authenticator: Authenticator;
   readonly rateLimits: RateLimits;
-  /** Runs before the handler of each customer's command: registers newcomers, turns locked accounts away. */
+  /** Runs before the handler of each command: registers newcomers, turns locked accounts away. */
   readonly beforeCommand?: (req: Request, res: Response) => Promise<void>;
 };
 
@@ -169,7 +169,6 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
         const spent = rateLimits.spend(name, principal.org, owner);
         applyVerdict(res, spent instanceof Promise ? await spent : spent);
       }
-      if (isCommand && beforeCommand) await beforeCommand(req, res);
       if (namesCustomer.test(req.originalUrl)) {
         throw new Problem(400, "UNKNOWN_FIELD", {
           detail: "no customer can be named: the token says whose record it is",
@@ -177,6 +176,7 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
       }
     } else if (access === "service") await authenticator.service(req, res);
     if (!isAcceptable(req, produces)) throw new Problem(406, "NOT_ACCEPTABLE", { params: { produces } });
+    if (isCommand && beforeCommand) await beforeCommand(req, res);
     if (readBody) await readBody(req, res);
     await route.handler(req, res);
   };

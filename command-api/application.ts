@@ -1,0 +1,49 @@
+import type { Express } from "express";
+import type { EventStore } from "#infrastructure/event-store.js";
+import { type ApplicationParts, createApplication } from "#infrastructure/http/application.js";
+import { wirePosition } from "#infrastructure/http/log-position.js";
+import type { RouteDefinition } from "#infrastructure/http/routes.js";
+import { createAccountGuard } from "./account.js";
+import type { CommandDependencies } from "./dependencies.js";
+import { createIdempotency } from "./idempotency.js";
+import { internalRoutes } from "./ingest.js";
+
+/** The rooms of the write side: a new area is one line here. */
+export function commandRoutes(_deps: CommandDependencies): RouteDefinition[] {
+  return [...internalRoutes([])];
+}
+
+export type CommandApiParts = Omit<ApplicationParts, "routes" | "beforeCommand" | "document"> &
+  Omit<CommandDependencies, "idempotency" | "answerOf"> & { readonly eventStore: EventStore };
+
+/** Wires the command API: the areas' routes in the HTTP frame. Opens nothing, listens on nothing. */
+export function createCommandApi(parts: CommandApiParts): { app: Express; routes: readonly RouteDefinition[] } {
+  const { clock, commands, eventStore } = parts;
+  const idempotency = createIdempotency({ clock });
+  const guardAccount = createAccountGuard({ commands, idempotency });
+  let epoch: string | undefined;
+  const deps: CommandDependencies = {
+    ...parts,
+    idempotency,
+    answerOf: ({ position, replayed }) => ({
+      position: position === undefined ? undefined : wirePosition(epoch ?? "", position),
+      replayed,
+    }),
+  };
+  const routes = commandRoutes(deps);
+  const app = createApplication({
+    ...parts,
+    routes,
+    document: {
+      title: "client-data command API",
+      version: "1.0.0",
+      description: "Everything a customer, or the platform, can ask to change.",
+    },
+    beforeCommand: async (req, res) => {
+      // Known once the store has answered for the first time; no command gets past here before.
+      epoch ??= await eventStore.epoch();
+      await guardAccount(req, res);
+    },
+  });
+  return { app, routes };
+}

@@ -1,0 +1,147 @@
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { encodePart } from "#domain/core/identifiers.js";
+import { storedEvents } from "#domain/stored-events.js";
+import { type Product, productSchema } from "#domain/wishlist/product.events.js";
+import { type CommandHandler, createCommandHandler, type Handled } from "#infrastructure/command-handler.js";
+import type { Environment } from "#infrastructure/environment.js";
+import { createEventSerializer } from "#infrastructure/event-serializer.js";
+import { createEventStore } from "#infrastructure/eventstoredb.js";
+import type { ReadinessCheck } from "#infrastructure/http/health.js";
+import type { CommandAnswer } from "#infrastructure/http/records.js";
+import { commandMetrics } from "#infrastructure/metrics.js";
+import { createMongoClient, pingMongo } from "#infrastructure/mongo.js";
+import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
+import { createPersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import {
+  ingestedCatalogue,
+  outsideCatalogue,
+  type ProductCatalogue,
+} from "#infrastructure/providers/product-catalogue.js";
+import { failFastConnection } from "#infrastructure/queue.js";
+import { createRateLimits } from "#infrastructure/rate-limits.js";
+import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
+import { productDocument } from "#projectors/wishlist/product.document.js";
+import type { Idempotency } from "./idempotency.js";
+
+/** What the areas' command routes may use. */
+export type CommandDependencies = {
+  readonly commands: CommandHandler;
+  /** To locate streams and to check advisory limits, never for an invariant. */
+  readonly readModels: ReadModels;
+  readonly clock: () => Date;
+  readonly idempotency: Idempotency;
+  readonly catalogue: ProductCatalogue<Product>;
+  readonly orgSettings: OrgSettings;
+  /** Headers of a command's answer: where in the log it wrote, and whether it is a replay. */
+  readonly answerOf: (handled: Pick<Handled<unknown>, "position" | "replayed">) => CommandAnswer;
+};
+
+/** The part of the environment that the command API needs. */
+export const commandEnvironment = [
+  "EVENTSTORE_URL",
+  "MONGODB_URL",
+  "MONGODB_DATABASE",
+  "KEYS_MONGODB_URL",
+  "KEYS_DATABASE",
+  "MASTER_KEYS",
+  "REDIS_URL",
+  "ORG_SETTINGS_FILE",
+  "PRODUCT_CATALOGUE_URL",
+] as const;
+
+/** Read models that commands locate things in. */
+const documents = [productDocument];
+
+type Surroundings = {
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly onStop: (name: string, stop: () => void | Promise<void>) => void;
+};
+
+/**
+ * Opens everything the command API talks to. Nothing here waits for a server: the process starts while they are
+ * away, says so on /readyz, and serves as soon as they are back.
+ *
+ * @throws ConfigurationError for faulty org settings
+ */
+export async function openCommandDependencies(
+  environment: Pick<Environment, (typeof commandEnvironment)[number] | "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">,
+  { log, registry, onStop }: Surroundings,
+) {
+  const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, {
+    production: isStrict(environment),
+    log,
+  });
+  onStop("org settings", orgSettings.close);
+
+  const metrics = commandMetrics(registry);
+  const eventStore = createEventStore(environment.EVENTSTORE_URL, {
+    onProblem: (problem, err) => log.warn({ err }, problem),
+    onAppend: (outcome, seconds) => metrics.appendDuration.observe({ outcome }, seconds),
+  });
+  onStop("event store", () => eventStore.close());
+
+  const mongo = createMongoClient(environment.MONGODB_URL, { appName: "command-api" });
+  onStop("mongodb", () => mongo.close());
+  const keysMongo = environment.KEYS_MONGODB_URL
+    ? createMongoClient(environment.KEYS_MONGODB_URL, { appName: "command-api keys" })
+    : mongo;
+  if (keysMongo !== mongo) onStop("keys", () => keysMongo.close());
+  const keys = createPersonalDataKeys(keysMongo, environment.KEYS_DATABASE, environment.MASTER_KEYS);
+  const readModels = await openReadModels(mongo.db(environment.MONGODB_DATABASE), documents, log);
+  onStop("read models", () => readModels.close());
+
+  const redis = failFastConnection(environment.REDIS_URL, (err) => log.warn({ err }, "redis"));
+  onStop("redis", () => redis.disconnect());
+
+  const catalogue = openCatalogue(environment.PRODUCT_CATALOGUE_URL, readModels, log);
+  onStop("product catalogue", () => catalogue.close());
+
+  const serializer = createEventSerializer(storedEvents, keys);
+  const commands = createCommandHandler({
+    eventStore,
+    serializer,
+    keys,
+    onConflict: (category) => metrics.appendConflicts.inc({ category }),
+  });
+  const readiness: ReadinessCheck[] = [
+    { name: "event store", probe: async () => void (await eventStore.head()) },
+    { name: "keys", probe: () => pingMongo(keysMongo) },
+    // Limits are counted in memory meanwhile.
+    { name: "redis", required: false, probe: async () => void (await redis.ping()) },
+  ];
+  return {
+    clock: () => new Date(),
+    commands,
+    eventStore,
+    serializer,
+    keys,
+    readModels,
+    catalogue,
+    orgSettings,
+    rateLimits: createRateLimits(redis, orgSettings),
+    readiness,
+  };
+}
+
+/** Whether issuers and key sets must be https and elsewhere. */
+function isStrict(environment: Pick<Environment, "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">): boolean {
+  return environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes("ORG_SETTINGS_FILE");
+}
+
+function openCatalogue(url: string | undefined, readModels: ReadModels, log: Logger): ProductCatalogue<Product> {
+  if (url !== undefined) {
+    const onProblem = (err: unknown) => log.warn({ err, provider: "product-catalogue" }, "no answer");
+    return outsideCatalogue({ url, schema: productSchema, onProblem });
+  }
+  return ingestedCatalogue(async (org, productIds) => {
+    const ids = productIds.map((id) => `${encodePart(org)}.${encodePart(id)}`);
+    const found = await readModels
+      .collection(productDocument)
+      .find({ _id: { $in: ids } })
+      .toArray();
+    const products = found.filter(({ _deletedAt }) => !_deletedAt);
+    return new Map(products.map((document) => [document.productId, productSchema.parse(document)]));
+  });
+}

@@ -1,0 +1,58 @@
+import type { Express } from "express";
+import { type ApplicationParts, createApplication } from "#infrastructure/http/application.js";
+import type { RouteDefinition } from "#infrastructure/http/routes.js";
+import type { DocumentDefinition } from "#projectors/runner/projection.js";
+import { activityDocument } from "#projectors/activity/activity.document.js";
+import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
+import { orderDocument } from "#projectors/orders/orders.document.js";
+import { profileDocument } from "#projectors/profile/profile.document.js";
+import { transactionDocument } from "#projectors/transactions/transactions.document.js";
+import { productDocument } from "#projectors/wishlist/product.document.js";
+import { wishlistDocument } from "#projectors/wishlist/wishlist.document.js";
+import { activityQueries } from "./activity/activity.queries.js";
+import { dashboardQueries } from "./dashboard/dashboard.queries.js";
+import type { QueryDependencies } from "./dependencies.js";
+import { orderQueries } from "./orders/orders.queries.js";
+import { profileQueries } from "./profile/profile.queries.js";
+import { transactionQueries } from "./transactions/transactions.queries.js";
+import { wishlistQueries } from "./wishlist/wishlist.queries.js";
+
+type Room = {
+  readonly queries: (deps: QueryDependencies) => RouteDefinition[];
+  readonly documents: readonly DocumentDefinition<unknown>[];
+};
+
+/** The rooms of the read side, each with the read models it opens: a new area is one line here. */
+const rooms: readonly Room[] = [
+  { queries: activityQueries, documents: [activityDocument] },
+  { queries: dashboardQueries, documents: [dashboardDocument] },
+  { queries: orderQueries, documents: [orderDocument] },
+  { queries: profileQueries, documents: [profileDocument] },
+  { queries: transactionQueries, documents: [transactionDocument] },
+  { queries: wishlistQueries, documents: [wishlistDocument, productDocument] },
+];
+
+/** Every read model that the query API reads. */
+export const queryDocuments = rooms.flatMap(({ documents }) => documents);
+
+/** Every route of the query API. */
+export function queryRoutes(deps: QueryDependencies): RouteDefinition[] {
+  return rooms.flatMap(({ queries }) => queries(deps));
+}
+
+export type QueryApiParts = Omit<ApplicationParts, "routes" | "beforeCommand" | "document"> & QueryDependencies;
+
+/** Wires the query API: the areas' routes in the HTTP frame. Opens nothing, listens on nothing. */
+export function createQueryApi(parts: QueryApiParts): { app: Express; routes: readonly RouteDefinition[] } {
+  const routes = queryRoutes(parts);
+  const app = createApplication({
+    ...parts,
+    routes,
+    document: {
+      title: "client-data query API",
+      version: "1.0.0",
+      description: "Everything a customer can see.",
+    },
+  });
+  return { app, routes };
+}

@@ -1,0 +1,69 @@
+import type { Logger } from "pino";
+import type { Environment } from "#infrastructure/environment.js";
+import type { ReadinessCheck } from "#infrastructure/http/health.js";
+import type { ReadDependencies } from "#infrastructure/http/reads.js";
+import { createMongoClient, pingMongo } from "#infrastructure/mongo.js";
+import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
+import { failFastConnection } from "#infrastructure/queue.js";
+import { createRateLimits } from "#infrastructure/rate-limits.js";
+import { openReadModels } from "#infrastructure/read-models.js";
+import type { DocumentDefinition } from "#projectors/runner/projection.js";
+
+/** What the areas' queries may use. */
+export type QueryDependencies = ReadDependencies & { readonly orgSettings: OrgSettings };
+
+/** The part of the environment that the query API needs. */
+export const queryEnvironment = ["MONGODB_URL", "MONGODB_DATABASE", "REDIS_URL", "ORG_SETTINGS_FILE"] as const;
+
+type Surroundings = {
+  readonly log: Logger;
+  readonly onStop: (name: string, stop: () => void | Promise<void>) => void;
+};
+
+/**
+ * Opens everything the query API talks to. Nothing here waits for a server: the process starts while they are away,
+ * says so on /readyz, and serves as soon as they are back.
+ *
+ * @param documents the read models its routes read
+ * @throws ConfigurationError for faulty org settings
+ */
+export async function openQueryDependencies(
+  environment: Pick<Environment, (typeof queryEnvironment)[number] | "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">,
+  documents: readonly DocumentDefinition<unknown>[],
+  { log, onStop }: Surroundings,
+) {
+  const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, {
+    production:
+      environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes("ORG_SETTINGS_FILE"),
+    log,
+  });
+  onStop("org settings", orgSettings.close);
+
+  const mongo = createMongoClient(environment.MONGODB_URL, { appName: "query-api" });
+  onStop("mongodb", () => mongo.close());
+  const readModels = await openReadModels(mongo.db(environment.MONGODB_DATABASE), documents, log);
+  onStop("read models", () => readModels.close());
+
+  const redis = failFastConnection(environment.REDIS_URL, (err) => log.warn({ err }, "redis"));
+  onStop("redis", () => redis.disconnect());
+
+  const readiness: ReadinessCheck[] = [
+    { name: "mongodb", probe: () => pingMongo(mongo) },
+    {
+      name: "read models",
+      probe: () => {
+        const notBuilt = readModels.notBuilt();
+        if (notBuilt.length > 0) throw new Error(`being built: ${notBuilt.join(", ")}`);
+      },
+    },
+    // Limits are counted in memory meanwhile.
+    { name: "redis", required: false, probe: async () => void (await redis.ping()) },
+  ];
+  return {
+    clock: () => new Date(),
+    readModels,
+    orgSettings,
+    rateLimits: createRateLimits(redis, orgSettings),
+    readiness,
+  };
+}
