@@ -118,7 +118,7 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
   /** Runs an operation until it is answered; what may pass is tried again with jittered back-off until the deadline. */
   async function retrying<T>(operation: (limitMs: number) => Promise<T>): Promise<T> {
     const deadline = performance.now() + deadlineMs;
-    for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 500)) {
+    for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 200)) {
       const leftMs = Math.max(deadline - performance.now(), 1);
       try {
         return await operation(Math.min(attemptMs, leftMs));
