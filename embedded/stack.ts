@@ -273,8 +273,7 @@ async function productEnvironment(
   }));
   const orgSettingsFile = settings.orgSettingsFile ?? join(folder.path, "org-settings.json");
   if (!settings.orgSettingsFile) await folder.write("org-settings.json", localOrgSettings(localOrg, issuerUrl));
-  return {
-    ...process.env,
+  const environment = {
     NODE_ENV: process.env.NODE_ENV || "development",
     EVENTSTORE_URL: given.eventStore ?? eventStoreUrl(ports.eventStore),
     MONGODB_URL: given.mongodb ?? mongodbUrl(ports.mongodb),
@@ -294,6 +293,9 @@ async function productEnvironment(
     QUERY_API_URL: `http://127.0.0.1:${ports.queryApi}`,
     HEALTH_PORT: String(ports.gatewayHealth),
   };
+  // For `npm run cli`, which operates this stack when its own environment names no other.
+  await folder.write("environment.json", environment);
+  return { ...process.env, ...environment };
 }
 
 function pidsOf(children: ReadonlyMap<BackingService | ProductProcess, Child>): StackFile["pids"] {
