@@ -1,0 +1,301 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
+import { MongoClient } from "mongodb";
+import { parseStreamName } from "#domain/core/identifiers.js";
+import type { RecordedEvent } from "#domain/core/recorded-event.js";
+import { readEnvironment } from "#infrastructure/environment.js";
+import type { EventStore, LogPosition } from "#infrastructure/event-store.js";
+import { createAuthenticator } from "#infrastructure/http/principal.js";
+import type { RouteDefinition } from "#infrastructure/http/routes.js";
+import { listen } from "#infrastructure/http/server.js";
+import { createLogger } from "#infrastructure/log.js";
+import { createRegistry } from "#infrastructure/metrics.js";
+import type { OrgSettingsFile } from "#infrastructure/org-settings.js";
+import { createCommandApi } from "../../command-api/application.js";
+import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
+import { createQueryApi, queryDocuments } from "../../query-api/application.js";
+import { openQueryDependencies, queryEnvironment } from "../../query-api/dependencies.js";
+import { backingServices } from "./stack.js";
+
+/** An answer as a test looks at it; `body` is parsed when it is JSON, of whatever shape, else text. */
+export type Answer = {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: any;
+};
+
+export type RequestOptions = {
+  /** Sent as JSON, unless it is a string or bytes: those go as they are. */
+  readonly body?: unknown;
+  /** Undefined leaves a header out that would be sent by itself. */
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+};
+
+/** Somebody who calls: the headers of a request, and one function per method. */
+export type Caller = {
+  readonly headers: Readonly<Record<string, string>>;
+  get(path: string, options?: RequestOptions): Promise<Answer>;
+  head(path: string, options?: RequestOptions): Promise<Answer>;
+  post(path: string, options?: RequestOptions): Promise<Answer>;
+  put(path: string, options?: RequestOptions): Promise<Answer>;
+  delete(path: string, options?: RequestOptions): Promise<Answer>;
+};
+
+export type TokenClaims = Readonly<Record<string, unknown>>;
+
+/** A token issuer with its key set served over HTTP. */
+export type TestIssuer = {
+  readonly url: string;
+  /** Signs a token; `claims` overrides what an ordinary customer's has. */
+  token(claims?: TokenClaims, options?: { algorithm?: "ES256" | "HS256"; kid?: string }): Promise<string>;
+  /** Makes a new key the only one. */
+  rotate(): Promise<void>;
+  /** While down, the key set cannot be fetched. */
+  setDown(down: boolean): void;
+  /** How often the key set was fetched. */
+  readonly fetches: () => number;
+  stop(): Promise<void>;
+};
+
+export type TestApi = {
+  /** An org of this test's own; a second one is in `otherOrg`. */
+  readonly org: string;
+  readonly otherOrg: string;
+  readonly commandApi: string;
+  readonly queryApi: string;
+  readonly commandRoutes: readonly RouteDefinition[];
+  readonly queryRoutes: readonly RouteDefinition[];
+  readonly issuer: TestIssuer;
+  readonly eventStore: EventStore;
+  readonly database: ReturnType<MongoClient["db"]>;
+  /** Lines both APIs have logged, oldest first. */
+  readonly logLines: readonly string[];
+  /** Somebody with a valid token: a customer by its id, or with further claims. */
+  as(customer: string, claims?: TokenClaims): Promise<Caller>;
+  /** The platform. */
+  asService(claims?: TokenClaims): Promise<Caller>;
+  /** Somebody with exactly these headers. */
+  with(headers: Readonly<Record<string, string>>): Caller;
+  /** Where the log ends now; hand it to {@link TestApi.newEvents}. */
+  mark(): Promise<LogPosition>;
+  /** Events of this test's orgs since a mark, personal fields opened; of one stream, or of all. */
+  newEvents(since: LogPosition, stream?: string): Promise<readonly RecordedEvent[]>;
+  /** Closes everything and drops the databases. */
+  stop(): Promise<void>;
+};
+
+export type TestApiOptions = {
+  /** Settings of the test's own org that differ from the usual. */
+  readonly settings?: Partial<OrgSettingsFile["orgs"][string]>;
+  /** Further environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Least time between two fetches of keys; default 0, so that a test need not wait. */
+  readonly keysCooldownMs?: number;
+  readonly clock?: () => Date;
+};
+
+const audience = "client-data";
+
+/** Both APIs in this process, over real HTTP, on real servers; with a database and orgs of their own. */
+export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
+  const cleanUp: (() => unknown)[] = [];
+  const stop = async () => {
+    for (const step of cleanUp.splice(0).reverse()) await step();
+  };
+  try {
+    const services = await backingServices();
+    cleanUp.push(() => services.stop());
+    const name = randomBytes(5).toString("hex");
+    const org = `org-${name}`;
+    const otherOrg = `other-${name}`;
+    const issuer = await startTestIssuer(org);
+    cleanUp.push(() => issuer.stop());
+    const folder = await mkdtemp(join(tmpdir(), "client-data-api-"));
+    cleanUp.push(() => rm(folder, { recursive: true, force: true }));
+    const orgSettingsFile = join(folder, "orgs.json");
+    const usual = { issuer: issuer.url, jwksUri: `${issuer.url}/jwks`, audience };
+    const wide = { points: 1_000_000, windowSeconds: 60 };
+    const settings: OrgSettingsFile = {
+      orgs: {
+        [org]: { ...usual, rateLimits: { reads: wide, writes: wide }, ...options.settings },
+        [otherOrg]: usual,
+      },
+    };
+    await writeFile(orgSettingsFile, JSON.stringify(settings));
+
+    const source = {
+      NODE_ENV: "test",
+      ...services.env,
+      MONGODB_DATABASE: `test-${name}`,
+      KEYS_DATABASE: `test-keys-${name}`,
+      MASTER_KEYS: `test:${randomBytes(32).toString("base64")}`,
+      ORG_SETTINGS_FILE: orgSettingsFile,
+      ...options.env,
+    };
+    const logLines: string[] = [];
+    const destination = { write: (line: string) => void logLines.push(line) };
+    const onStop = (_: string, close: () => unknown) => void cleanUp.push(close);
+    const clock = options.clock ?? (() => new Date());
+    const keysCooldownMs = options.keysCooldownMs ?? 0;
+
+    const commandEnv = readEnvironment(commandEnvironment, source);
+    const commandLog = createLogger({ service: "command-api", level: "debug", destination });
+    const commandRegistry = createRegistry("command-api", "test");
+    const command = await openCommandDependencies(commandEnv, { log: commandLog, registry: commandRegistry, onStop });
+    const { app: commandApp, routes: commandRoutes } = createCommandApi({
+      ...command,
+      clock,
+      authenticator: createAuthenticator({ ...command, keysCooldownMs }),
+      log: commandLog,
+      registry: commandRegistry,
+    });
+    const commandServer = await listen(commandApp, { host: "127.0.0.1", port: 0 });
+    cleanUp.push(() => commandServer.close(0));
+
+    const queryLog = createLogger({ service: "query-api", level: "debug", destination });
+    const queryRegistry = createRegistry("query-api", "test");
+    const query = await openQueryDependencies(readEnvironment(queryEnvironment, source), queryDocuments, {
+      log: queryLog,
+      onStop,
+    });
+    const { app: queryApp, routes: queryRoutes } = createQueryApi({
+      ...query,
+      clock,
+      authenticator: createAuthenticator({ ...query, keysCooldownMs }),
+      log: queryLog,
+      registry: queryRegistry,
+    });
+    const queryServer = await listen(queryApp, { host: "127.0.0.1", port: 0 });
+    cleanUp.push(() => queryServer.close(0));
+
+    const mongo = new MongoClient(commandEnv.MONGODB_URL);
+    cleanUp.push(async () => {
+      await mongo.db(commandEnv.MONGODB_DATABASE).dropDatabase();
+      await mongo.db(commandEnv.KEYS_DATABASE).dropDatabase();
+      await mongo.close();
+    });
+
+    const caller = (headers: Readonly<Record<string, string>>): Caller => {
+      const send = (method: string) => (path: string, request?: RequestOptions) =>
+        sendRequest(method === "GET" || method === "HEAD" ? queryServer.url : commandServer.url, method, path, {
+          ...request,
+          headers: { ...headers, ...request?.headers },
+        });
+      return {
+        headers,
+        get: send("GET"),
+        head: send("HEAD"),
+        post: send("POST"),
+        put: send("PUT"),
+        delete: send("DELETE"),
+      };
+    };
+    const bearing = (token: string) => caller({ orgid: org, authorization: `Bearer ${token}` });
+
+    return {
+      org,
+      otherOrg,
+      commandApi: commandServer.url,
+      queryApi: queryServer.url,
+      commandRoutes,
+      queryRoutes,
+      issuer,
+      eventStore: command.eventStore,
+      database: mongo.db(commandEnv.MONGODB_DATABASE),
+      logLines,
+      as: async (customer, claims) => bearing(await issuer.token({ sub: customer, ...claims })),
+      asService: async (claims) =>
+        bearing(await issuer.token({ sub: "platform", typ: "service", scope: "ingest", ...claims })),
+      with: caller,
+      mark: () => command.eventStore.head(),
+      async newEvents(since, stream) {
+        const events: RecordedEvent[] = [];
+        for await (const stored of command.eventStore.readLog({ after: since })) {
+          const identity = parseStreamName(stored.stream);
+          if (!identity || (identity.org !== org && identity.org !== otherOrg)) continue;
+          if (stream !== undefined && stored.stream !== stream) continue;
+          const read = await command.serializer.deserialize(stored);
+          if (read.kind === "event") events.push(read.event);
+        }
+        return events;
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Sends one request and reads the whole answer. */
+export async function sendRequest(
+  base: string,
+  method: string,
+  path: string,
+  options: RequestOptions = {},
+): Promise<Answer> {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(options.headers ?? {})) if (value !== undefined) headers.set(name, value);
+  const { body } = options;
+  const raw = body === undefined || typeof body === "string" || body instanceof Uint8Array;
+  if (!raw && !headers.has("content-type")) headers.set("content-type", "application/json");
+  const response = await fetch(`${base}${path}`, {
+    method,
+    headers,
+    redirect: "manual",
+    ...(body === undefined ? {} : { body: raw ? (body as string | Uint8Array<ArrayBuffer>) : JSON.stringify(body) }),
+    signal: AbortSignal.timeout(15_000),
+  });
+  const text = await response.text();
+  const isJson = /[/+]json\b/.test(response.headers.get("content-type") ?? "");
+  return { status: response.status, headers: response.headers, body: isJson && text !== "" ? JSON.parse(text) : text };
+}
+
+/** A token issuer of a test's own: ES256, key set over HTTP. */
+export async function startTestIssuer(org: string): Promise<TestIssuer> {
+  let keys = await makeKeys("key-1");
+  let rotations = 1;
+  let down = false;
+  let fetches = 0;
+  const server: Server = createServer((_request, response) => {
+    fetches++;
+    if (down) response.writeHead(500).end();
+    else response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ keys: [keys.jwk] }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url,
+    async token(claims = {}, { algorithm = "ES256", kid = keys.jwk.kid } = {}) {
+      const now = Math.floor(Date.now() / 1_000);
+      const payload = { iss: url, aud: audience, sub: "customer-1", typ: "customer", org, iat: now, exp: now + 3_600 };
+      return new SignJWT({ ...payload, ...claims })
+        .setProtectedHeader({ alg: algorithm, kid })
+        .sign(algorithm === "HS256" ? new TextEncoder().encode(JSON.stringify(keys.jwk)) : keys.privateKey);
+    },
+    async rotate() {
+      keys = await makeKeys(`key-${++rotations}`);
+    },
+    setDown(isDown) {
+      down = isDown;
+    },
+    fetches: () => fetches,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+type SigningKey = Awaited<ReturnType<typeof generateKeyPair>>["privateKey"];
+
+async function makeKeys(kid: string): Promise<{ privateKey: SigningKey; jwk: JWK & { kid: string } }> {
+  const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
+  return { privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: "ES256", use: "sig" } };
+}
