@@ -56,6 +56,11 @@ export type CommandRequest<State, Command, Event extends DomainEvent> = {
   readonly context: CommandContext;
   /** Checks of a version the client named, run on the very state decided on. */
   readonly guard?: (state: State) => Rejection | undefined;
+  /**
+   * Decide unread as if the stream did not exist, unless its state is known: spares a round trip where that is mostly
+   * so. Where it is not, the append loses and the command is decided again.
+   */
+  readonly presumeNew?: boolean;
 };
 
 export type CommandHandler = {
@@ -284,7 +289,9 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
     const key = cacheKey(decider, stream);
     const deadline = performance.now() + raceMs;
     let folded = cache.get(key);
-    let fresh = folded === undefined;
+    let presumed = folded === undefined && request.presumeNew === true;
+    let fresh = folded === undefined && !presumed;
+    if (presumed) folded = newStream(decider.initial);
     folded ??= await readForward(decider, stream, undefined);
 
     for (let pauseMs = 4; ; pauseMs = Math.min(pauseMs * 2, 200)) {
@@ -314,7 +321,8 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
         if (error instanceof PersonalDataErased) throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
         if (!(error instanceof WrongExpectedRevision)) throw error;
       }
-      onConflict?.(stream.slice(0, stream.indexOf("-")));
+      if (!presumed) onConflict?.(stream.slice(0, stream.indexOf("-")));
+      presumed = false;
       if (performance.now() > deadline) throw new StreamBusy();
       const lost: FoldedStream = folded;
       folded = await readForward(decider, stream, lost);
@@ -341,6 +349,11 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
 
     forget,
   };
+}
+
+/** A stream that nobody has looked at yet. */
+function newStream(state: unknown): FoldedStream {
+  return { state, revision: -1, commandIds: new CommandIds(), confirmedAt: 0, measured: 0, sinceMeasured: 0 };
 }
 
 function commandIdOf(metadata: unknown): string {

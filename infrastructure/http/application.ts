@@ -155,7 +155,9 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
   const limits = route.limits ?? [route.method === "get" ? "reads" : "writes"];
   const readBody = bodyReader(route);
   const isCommand = route.method !== "get";
-  const produces = Object.values(route.responses).map(({ contentType }) => contentType ?? "application/json");
+  const produces = Object.values(route.responses).flatMap(({ contentType = "application/json", alternative }) =>
+    alternative === undefined ? [contentType] : [contentType, alternative],
+  );
   const cacheControl = isCommand ? "no-store" : "private, no-cache";
 
   return async (req, res) => {

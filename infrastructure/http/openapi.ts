@@ -118,9 +118,12 @@ function operationOf(route: RouteDefinition): ZodOpenApiOperationObject {
 
 function responsesOf(route: RouteDefinition): ZodOpenApiResponsesObject {
   const responses: Record<string, unknown> = {};
-  for (const [status, { description, schema, contentType }] of Object.entries(route.responses)) {
-    const content = schema && { [contentType ?? "application/json"]: { schema } };
-    responses[status] = { description, ...(content ? { content } : {}) };
+  for (const [status, { description, schema, contentType, alternative }] of Object.entries(route.responses)) {
+    const content = {
+      ...(schema ? { [contentType ?? "application/json"]: { schema } } : {}),
+      ...(alternative ? { [alternative]: { schema: { type: "string" as const } } } : {}),
+    };
+    responses[status] = { description, ...(Object.keys(content).length > 0 ? { content } : {}) };
   }
   const codes: readonly ProblemCode[] = [...(route.problems ?? [])].sort();
   responses.default = {

@@ -11,6 +11,8 @@ export type RouteResponse = {
   readonly schema?: z.ZodType;
   /** Media type of the body when it is not JSON. */
   readonly contentType?: string;
+  /** Another media type in which the same can be had, by `Accept`. */
+  readonly alternative?: string;
 };
 
 /**

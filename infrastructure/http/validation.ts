@@ -11,9 +11,14 @@ const maxErrors = 50;
  * @throws Problem 400 `UNKNOWN_FIELD` naming each unknown field, else `VALIDATION_FAILED` naming each faulty one
  */
 export function parseBody<Output>(schema: z.ZodType<Output>, req: Request): Output {
-  const parsed = schema.safeParse(req.body);
+  return parseInput(schema, req.body);
+}
+
+/** The same for a body that came another way: a line of a batch, a part of a form. */
+export function parseInput<Output>(schema: z.ZodType<Output>, input: unknown): Output {
+  const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  const errors = fieldErrors(parsed.error, req.body);
+  const errors = fieldErrors(parsed.error, input);
   const code = errors[0]?.code === "UNKNOWN_FIELD" ? "UNKNOWN_FIELD" : "VALIDATION_FAILED";
   throw new Problem(400, code, { errors });
 }
@@ -87,6 +92,10 @@ function fieldError(issue: z.core.$ZodIssue, input: unknown): FieldError {
       };
     case "invalid_format":
       return { field, code: "PATTERN", message: issue.message };
+    case "invalid_union":
+      return valueAt(input, issue.path) === undefined
+        ? { field, code: "REQUIRED", message: "is required" }
+        : { field, code: "TYPE", message: "is of none of the kinds allowed here" };
     case "custom": {
       const code = typeof issue.params?.code === "string" ? issue.params.code : "INVALID";
       return { field, code, message: issue.message };
@@ -222,6 +231,15 @@ export function id(max = 64): z.ZodString {
   return z.string().regex(new RegExp(`^[A-Za-z0-9._:~-]{1,${max}}$`), {
     message: `must be 1 to ${max} of A-Z a-z 0-9 . _ : ~ -`,
   });
+}
+
+/** A customer's id as the platform's identity provider has it (`auth0|17`): 1 to 64 characters, no control characters. */
+export function customerId(): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, { message: "must not contain control characters" });
 }
 
 /** A record's version as the client last saw it. */

@@ -56,6 +56,7 @@ export function transactionQueries(deps: ReadDependencies): RouteDefinition[] {
         200: {
           description: "A page of transactions, with the sums over the whole filter where it is counted",
           schema: listOf(transactionData, { summary: z.array(summaryRow).optional() }),
+          alternative: "text/csv",
         },
       },
       problems: ["SORT_NOT_ALLOWED", "PAGE_TOO_DEEP"],
