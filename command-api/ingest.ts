@@ -42,7 +42,7 @@ export type IngestTarget<Body = unknown> = {
 /** Whose stream a thing goes to: the customer named in path or body, null for an org's own streams. */
 export type IngestOwner = Owner["customer"] | null;
 
-// biome-ignore lint/suspicious/noExplicitAny: the table holds targets of every body
+/** A target of any body, for the table. */
 type AnyIngestTarget = IngestTarget<any>;
 
 /**
