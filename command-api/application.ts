@@ -6,11 +6,14 @@ import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { createAccountGuard } from "./account.js";
 import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
-import { internalRoutes } from "./ingest.js";
+import { ingestRoutes } from "./ingest.js";
+import { orderIngest } from "./orders/orders.routes.js";
+import { transactionIngest } from "./transactions/transactions.routes.js";
 
 /** The rooms of the write side: a new area is one line here. */
-export function commandRoutes(_deps: CommandDependencies): RouteDefinition[] {
-  return [...internalRoutes([])];
+export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
+  const fedByThePlatform = [orderIngest(deps), transactionIngest(deps)];
+  return [...ingestRoutes(fedByThePlatform, deps)];
 }
 
 export type CommandApiParts = Omit<ApplicationParts, "routes" | "beforeCommand" | "document"> &

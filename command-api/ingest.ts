@@ -12,7 +12,9 @@ import { requestIdOf } from "#infrastructure/http/request-id.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { preferredLanguage } from "#infrastructure/http/titles.js";
 import { id as idSchema, parseInput, parseParams } from "#infrastructure/http/validation.js";
-import { commandIdOf, type Idempotency } from "./idempotency.js";
+import type { CommandDependencies } from "./dependencies.js";
+import { commandIdOf } from "./idempotency.js";
+import { internalRoutes } from "./internal.js";
 
 /** What came of one thing the platform told us. */
 export type Ingested = {
@@ -43,7 +45,7 @@ export type IngestTarget<Body = unknown> = {
 export type IngestOwner = Owner["customer"] | null;
 
 /** A target of any body, for the table. */
-type AnyIngestTarget = IngestTarget<any>;
+export type AnyIngestTarget = IngestTarget<any>;
 
 /**
  * Handles the commands of one target. A platform mostly sends either history, where every stream is new, or changes
@@ -67,17 +69,14 @@ const lineBytes = 256 * 1024;
 /** Streams that a batch writes to at the same time. */
 const concurrency = 64;
 
+const unwritten = { replayed: false } as const;
+
 const answerSchema = z.object({ applied: z.boolean() });
 
-/**
- * Routes of `/internal/ingest/*`: a PUT for each kind of thing, and the batch that takes lines for all of them.
- *
- * @param deps `wirePosition` says a position as clients know it
- */
-export function ingestRoutes(
-  targets: readonly AnyIngestTarget[],
-  deps: { readonly idempotency: Idempotency; readonly wirePosition: (position: LogPosition) => string },
-): RouteDefinition[] {
+type Dependencies = Pick<CommandDependencies, "idempotency" | "answerOf">;
+
+/** Routes of `/internal/ingest/*`: a PUT for each kind of thing, and the batch that takes lines for all of them. */
+export function ingestRoutes(targets: readonly AnyIngestTarget[], deps: Dependencies): RouteDefinition[] {
   const puts = targets.map((target): RouteDefinition => {
     const params = paramsOf(target);
     return {
@@ -86,7 +85,6 @@ export function ingestRoutes(
       summary: `What the platform knows of one of its ${target.segment}`,
       operationId: `ingest${target.segment[0]?.toUpperCase()}${target.segment.slice(1)}`,
       area: target.area,
-      access: "service",
       request: { params, body: target.body },
       responses: { 200: { description: "Applied, or known already", schema: answerSchema } },
       handler: async (req, res) => {
@@ -94,7 +92,12 @@ export function ingestRoutes(
         const body = parseInput(target.body, req.body);
         const context = deps.idempotency(req, res);
         const { applied, position } = await target.ingest(id, body, (owner) => ingestContext(context, owner));
-        sendCommandAnswer(res, 200, { applied }, { position: position && deps.wirePosition(position) });
+        sendCommandAnswer(
+          res,
+          200,
+          { applied },
+          deps.answerOf(position === undefined ? unwritten : { position, ...unwritten }),
+        );
       },
     };
   });
@@ -104,12 +107,11 @@ export function ingestRoutes(
     summary: "Lines {path, body} of the PUT routes; an answer line for each",
     operationId: "ingestBatch",
     area: "ingest",
-    access: "service",
     request: { raw: { contentType: "application/x-ndjson", limitBytes: batchBytes } },
     responses: { 200: { description: "An answer for each line, in order", contentType: "application/x-ndjson" } },
     handler: (req, res) => answerBatch(req, res, targets, deps),
   };
-  return [batch, ...puts];
+  return internalRoutes([batch, ...puts]);
 }
 
 function paramsOf(target: AnyIngestTarget): z.ZodObject {
@@ -136,7 +138,7 @@ async function answerBatch(
   req: Request,
   res: Response,
   targets: readonly AnyIngestTarget[],
-  deps: Parameters<typeof ingestRoutes>[1],
+  deps: Dependencies,
 ): Promise<void> {
   const lines = splitLines(req.body);
   const byPath = new Map(targets.map((target) => [target.segment, { target, params: paramsOf(target) }]));
@@ -180,7 +182,8 @@ async function answerBatch(
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, groups.length) }, worker));
 
-  if (highest !== undefined) res.setHeader("X-Log-Position", deps.wirePosition(highest));
+  const { position } = deps.answerOf(highest === undefined ? unwritten : { position: highest, ...unwritten });
+  if (position !== undefined) res.setHeader("X-Log-Position", position);
   const body = Buffer.from(answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
   res.statusCode = 200;
   res.setHeader("Content-Type", "application/x-ndjson");
