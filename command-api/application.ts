@@ -8,12 +8,15 @@ import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
 import { ingestRoutes } from "./ingest.js";
 import { orderIngest } from "./orders/orders.routes.js";
+import { customerIngest, profileRoutes } from "./profile/profile.routes.js";
 import { transactionIngest } from "./transactions/transactions.routes.js";
+import { productIngest } from "./wishlist/product.routes.js";
+import { wishlistRoutes } from "./wishlist/wishlist.routes.js";
 
 /** The rooms of the write side: a new area is one line here. */
 export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
-  const fedByThePlatform = [orderIngest(deps), transactionIngest(deps)];
-  return [...ingestRoutes(fedByThePlatform, deps)];
+  const fedByThePlatform = [customerIngest(deps), orderIngest(deps), transactionIngest(deps), productIngest(deps)];
+  return [...profileRoutes(deps), ...wishlistRoutes(deps), ...ingestRoutes(fedByThePlatform, deps)];
 }
 
 export type CommandApiParts = Omit<ApplicationParts, "routes" | "beforeCommand" | "document"> &

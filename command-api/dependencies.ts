@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import { encodePart } from "#domain/core/identifiers.js";
+import { orgKey } from "#domain/core/identifiers.js";
 import { storedEvents } from "#domain/stored-events.js";
 import { type Product, productSchema } from "#domain/wishlist/product.events.js";
 import { type CommandHandler, createCommandHandler, type Handled } from "#infrastructure/command-handler.js";
@@ -136,7 +136,7 @@ function openCatalogue(url: string | undefined, readModels: ReadModels, log: Log
     return outsideCatalogue({ url, schema: productSchema, onProblem });
   }
   return ingestedCatalogue(async (org, productIds) => {
-    const ids = productIds.map((id) => `${encodePart(org)}.${encodePart(id)}`);
+    const ids = productIds.map((id) => `${orgKey(org)}.${id}`);
     const found = await readModels
       .collection(productDocument)
       .find({ _id: { $in: ids } })

@@ -2,7 +2,6 @@ import { z } from "zod";
 import type { Patch } from "#domain/core/changes.js";
 import { streams } from "#domain/core/identifiers.js";
 import { currencySchema, minorSchema } from "#domain/core/money.js";
-import { sourceRevisionSchema } from "#domain/core/source-revision.js";
 import { type IngestTransaction, transactionDecider } from "#domain/transactions/transactions.decider.js";
 import {
   type TransactionDetails,
@@ -12,11 +11,11 @@ import {
 import type { CommandHandler } from "#infrastructure/command-handler.js";
 import { customerId, id, instant, text } from "#infrastructure/http/validation.js";
 import { createIngestHandler, type IngestTarget } from "../ingest.js";
-import { withoutAbsent } from "../ingest-body.js";
+import { sourceRevision, withoutAbsent } from "../ingest-body.js";
 
 /** A ledger entry as the platform has it. Of the optional fields, absent leaves what is known and null clears it. */
 const body = z.strictObject({
-  sourceRevision: sourceRevisionSchema,
+  sourceRevision: sourceRevision(),
   customerId: customerId(),
   type: z.enum(transactionTypes),
   status: z.enum(transactionStatuses),

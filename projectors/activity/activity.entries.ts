@@ -1,5 +1,5 @@
 import { unreachable } from "#domain/core/decider.js";
-import { type Area, areas, parseStreamName, recordKey } from "#domain/core/identifiers.js";
+import { type Area, areas, decodePart, recordKey } from "#domain/core/identifiers.js";
 import { majorAmount } from "#domain/core/money.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { OrderEvent } from "#domain/orders/orders.events.js";
@@ -35,7 +35,7 @@ export type ActivityEntry = {
 export function activityEntry(event: RecordedEvent<ActivityEvent>): ActivityEntry {
   switch (event.type) {
     case "profile.Registered.v1":
-      return { ...entry(event, "profile", "profile.registered", "Account created") };
+      return entry(event, "profile", "profile.registered", "Account created");
     case "profile.Updated.v1":
       return { ...entry(event, "profile", "profile.updated", "Profile updated"), changes: profileChanges(event.data) };
     case "wishlist.ProductAdded.v1": {
@@ -92,8 +92,8 @@ function entry(event: RecordedEvent<ActivityEvent>, area: Area, what: string, ti
 
 function recordId(event: RecordedEvent<ActivityEvent>): string {
   if ("productId" in event.data) return entryId(event.data.productId, event.data.variantId);
-  const identity = parseStreamName(event.stream);
-  return identity?.id ?? identity?.customer ?? "";
+  // The last part of a stream's name: the record's id, or the customer's where there is one record per customer.
+  return decodePart(event.stream.slice(event.stream.lastIndexOf(".") + 1));
 }
 
 const orderWords = {
