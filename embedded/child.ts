@@ -161,19 +161,20 @@ function spawnProcess(spec: ChildSpec): Running {
   }
 }
 
-let setpriv: boolean | undefined;
+/** The program of util-linux where it is there and knows the option; null elsewhere. */
+let setpriv: string | null | undefined;
 
-/** Has Linux send the program SIGTERM when this process dies, whatever kills it. */
-function diesWithParent(command: string, args: readonly string[]): [string, string[]] {
+/** A command line that runs the program so that Linux sends it SIGTERM when this process dies, whatever kills it. */
+export function diesWithParent(command: string, args: readonly string[]): [string, string[]] {
   if (setpriv === undefined) {
+    setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].find((path) => existsSync(path)) ?? null;
     try {
-      execFileSync("setpriv", ["--pdeathsig", "TERM", "true"], { stdio: "ignore" });
-      setpriv = true;
+      if (setpriv) execFileSync(setpriv, ["--pdeathsig", "TERM", "--", setpriv, "--version"], { stdio: "ignore" });
     } catch {
-      setpriv = false;
+      setpriv = null;
     }
   }
-  return setpriv ? ["setpriv", ["--pdeathsig", "TERM", "--", command, ...args]] : [command, [...args]];
+  return setpriv ? [setpriv, ["--pdeathsig", "TERM", "--", command, ...args]] : [command, [...args]];
 }
 
 /** The last line or two that a process wrote, for the sentence about its death. */

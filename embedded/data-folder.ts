@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { link, mkdir, readFile, rename, rm, statfs, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { link, mkdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -48,7 +48,7 @@ const processesName = "processes.json";
 export async function openDataFolder(path: string, freeBytes: number): Promise<DataFolder> {
   const folder = folderAt(path);
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path);
     await takeLock(path);
   } catch (error) {
     throw unusable(path, error as NodeJS.ErrnoException);
@@ -108,6 +108,19 @@ function folderAt(path: string): DataFolder {
   return folder;
 }
 
+/** Makes a folder and those above it. (Node's own recursive mkdir never returns where a file system refuses by ENOENT.) */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    if (code !== "ENOENT" || existsSync(dirname(path))) throw error;
+    await makeFolder(dirname(path));
+    await makeFolder(path);
+  }
+}
+
 function unusable(path: string, error: NodeJS.ErrnoException): Error {
   if (error instanceof DataFolderUnusable) return error;
   const reasons: Record<string, string> = {
@@ -116,6 +129,7 @@ function unusable(path: string, error: NodeJS.ErrnoException): Error {
     EPERM: "this user may not write there",
     ENOSPC: "its disk is full",
     EDQUOT: "the disk quota is used up",
+    ENOENT: "its disk takes no new folders",
     ENOTDIR: "a part of that path is a file",
     EEXIST: "that path is a file",
   };
@@ -175,6 +189,11 @@ async function readMark(file: string): Promise<ProcessMark | undefined> {
 async function markOf(pid: number): Promise<ProcessMark | undefined> {
   const started = await startOf(pid);
   return started === undefined ? undefined : { pid, started };
+}
+
+/** Whether there is such a process; one that has ended and only waits to be noticed by its parent is none. */
+export async function isProcessRunning(pid: number): Promise<boolean> {
+  return (await startOf(pid)) !== undefined;
 }
 
 async function isRunning(mark: ProcessMark): Promise<boolean> {

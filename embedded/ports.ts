@@ -12,6 +12,15 @@ export function isPortFree(port: number, address = host): Promise<boolean> {
 }
 
 /**
+ * Ports are picked below the range that systems take for outgoing connections (from 32768 on Linux). Inside it, an
+ * address could be lost while its server is started again: to some outgoing connection, or to a client's own
+ * reconnecting, which now and then connects a socket to itself.
+ */
+const range = { first: 20_000, count: 12_000 };
+/** Processes that start at the same time begin at different places, so they do not pick the same free port. */
+let next = (process.pid * 16) % range.count;
+
+/**
  * Picks free ports of this machine, all different.
  *
  * @param preferred for each one, the port it had last time: taken again when it is still free
@@ -21,28 +30,21 @@ export async function pickPorts<K extends string>(
   preferred: Partial<Record<K, number>> = {},
 ): Promise<Record<K, number>> {
   const ports = {} as Record<K, number>;
-  const open: ReturnType<typeof createServer>[] = [];
-  try {
-    for (const name of names) {
-      const wanted = preferred[name] ?? 0;
-      // Listening until all are chosen keeps the system from handing out one port twice.
-      const server = (await listen(wanted)) ?? (await listen(0));
-      if (!server) throw new Error("this machine has no free port on 127.0.0.1");
-      open.push(server);
-      ports[name] = (server.address() as { port: number }).port;
-    }
-  } finally {
-    await Promise.all(open.map((server) => new Promise((resolve) => server.close(resolve))));
+  const taken = new Set(Object.values(preferred));
+  for (const name of names) {
+    const wanted = preferred[name];
+    ports[name] = wanted && (await isPortFree(wanted)) ? wanted : await nextFreePort(taken);
   }
   return ports;
 }
 
-function listen(port: number): Promise<ReturnType<typeof createServer> | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(undefined));
-    server.listen({ port, host, exclusive: true }, () => resolve(server));
-  });
+async function nextFreePort(taken: ReadonlySet<unknown>): Promise<number> {
+  for (let tries = 0; tries < range.count; tries++) {
+    const port = range.first + next;
+    next = (next + 1) % range.count;
+    if (!taken.has(port) && (await isPortFree(port))) return port;
+  }
+  throw new Error("this machine has no free port on 127.0.0.1");
 }
 
 /** Whether something accepts connections on this port. */

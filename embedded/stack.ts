@@ -242,11 +242,12 @@ async function allOrFirstFailure(tasks: readonly Promise<unknown>[]): Promise<vo
 async function choosePorts(folder: DataFolder, settings: Settings): Promise<Record<PortName, number>> {
   if (settings.port !== 0 && !(await isPortFree(settings.port, settings.host))) {
     throw new PortTaken(
-      `Port ${settings.port} is taken by another program: stop that one, or set PORT to another port (0 = any free one).`,
+      `Port ${settings.port} is taken by another program: stop that, or set PORT to another port (0 = any free one).`,
     );
   }
   const last = (await folder.read<Partial<Record<PortName, number>>>(portsFileName)) ?? {};
-  const ports = await pickPorts(portNames, settings.port === 0 ? last : { ...last, gateway: settings.port });
+  const ports = await pickPorts(portNames, last);
+  if (settings.port !== 0) ports.gateway = settings.port;
   await folder.write(portsFileName, ports);
   return ports;
 }

@@ -1,8 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   type BackingService,
+  entry,
   eventStoreSpec,
   eventStoreUrl,
   mongodbUrl,
@@ -14,10 +17,11 @@ import {
   s3Spec,
   valkeySpec,
 } from "../../embedded/backing-services.js";
-import { type Child, type ChildSpec, startChild } from "../../embedded/child.js";
+import { type Child, type ChildSpec, diesWithParent, startChild } from "../../embedded/child.js";
 import { defaultCacheFolder } from "../../embedded/data-folder.js";
 import { pickPorts } from "../../embedded/ports.js";
 import { findServer } from "../../embedded/provision.js";
+import { type StackFile, stackFileName } from "../../embedded/stack.js";
 
 /** Running servers for a test, each on a free port, with data in a folder that goes when they stop. */
 export type BackingServices = {
@@ -117,4 +121,78 @@ export async function backingServices(): Promise<Pick<BackingServices, "env" | "
   const shared = process.env[sharedVariable];
   if (shared) return { env: JSON.parse(shared), stop: async () => {} };
   return startBackingServices();
+}
+
+/** The whole local stack, started by the real supervisor as `npm start` does it. */
+export type RunningStack = {
+  /** DATA_DIR. */
+  readonly folder: string;
+  /** The supervisor's process. */
+  readonly process: ChildProcess;
+  /** stack.json as it was when the stack became ready. */
+  readonly file: StackFile;
+  /** Everything the supervisor printed so far. */
+  output(): string;
+  /** stack.json as it is now: process ids change when a child is started again. */
+  read(): Promise<StackFile>;
+  /** SIGTERM, and waits for the end; removes the data folder unless it was given. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Starts the whole stack on free ports and waits until it is ready.
+ *
+ * @param options.folder data folder to use and keep; default a new one that goes with the stack
+ * @param options.env further variables; sample data are left out unless it says otherwise
+ * @throws Error with what the supervisor printed, when it ends before it is ready
+ */
+export async function startStack(
+  options: { folder?: string; env?: Record<string, string> } = {},
+): Promise<RunningStack> {
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), "client-data-test-")));
+  const supervisor = runSupervisor({ DATA_DIR: folder, ...options.env });
+  const read = async (): Promise<StackFile> => JSON.parse(await readFile(join(folder, stackFileName), "utf8"));
+  const cleanUp = async () => {
+    if (!options.folder) await rm(folder, { recursive: true, force: true });
+  };
+  for (;;) {
+    const file = await read().catch(() => undefined);
+    // The file is written when all is ready; the greeting that follows ends the start.
+    if (file && supervisor.output().includes("Ctrl-C")) {
+      const stop = async () => {
+        supervisor.process.kill("SIGTERM");
+        await supervisor.ended;
+        await cleanUp();
+      };
+      return { folder, process: supervisor.process, file, output: supervisor.output, read, stop };
+    }
+    if (await Promise.race([supervisor.ended.then(() => true), delay(20)])) {
+      await cleanUp();
+      throw new Error(`the stack did not start:\n${supervisor.output()}`);
+    }
+  }
+}
+
+/** Runs `npm start` without npm: its output so far, and its exit code (null after a signal) when it ends. */
+export function runSupervisor(env: Record<string, string>): {
+  readonly process: ChildProcess;
+  readonly ended: Promise<number | null>;
+  output(): string;
+} {
+  // A test process that crashes takes its stack with it.
+  const [command, args] = diesWithParent(process.execPath, ["--enable-source-maps", entry("embedded/start.js")]);
+  const child = spawn(command, args, {
+    env: { ...process.env, PORT: "0", SAMPLE_DATA: "0", LOG_LEVEL: "info", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true, // leads a process group, as it would in a terminal
+  });
+  let output = "";
+  child.stdout.on("data", (chunk) => {
+    output += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    output += chunk;
+  });
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  return { process: child, ended, output: () => output };
 }
