@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import express from "express";
-import helmet from "helmet";
 import type { Logger } from "pino";
-import swaggerUi from "swagger-ui-express";
+import { serveDocumentPage } from "#infrastructure/http/openapi.js";
 import { Problem, problemDocument, unavailable } from "#infrastructure/http/problem-details.js";
 import { preferredLanguage } from "#infrastructure/http/titles.js";
 import { type MergedDocument, mergedDocument } from "./openapi.js";
@@ -16,7 +15,11 @@ export type GatewayDependencies = {
   readonly log: Pick<Logger, "error" | "warn">;
 };
 
-export type Gateway = { readonly server: Server; close(): Promise<void> };
+export type Gateway = {
+  readonly handle: RequestListener;
+  /** Closes the connections to the APIs. */
+  close(): Promise<void>;
+};
 
 /**
  * The one host that customers see. By path: `/client-data/*` (also under `/api`), reads to the query API and the rest
@@ -45,23 +48,16 @@ export function createGateway({ commandApi, queryApi, log }: GatewayDependencies
     }
   };
 
-  const server = createServer((request, response) => {
-    const requestId = requestIdFor(request);
-    answer(request, response, requestId).catch((error: unknown) => {
-      if (error instanceof UpstreamUnavailable) log.warn({ err: error, requestId }, "an API did not answer");
-      else if (!(error instanceof Problem)) log.error({ err: error, requestId }, "the gateway failed");
-      sendProblem(request, response, requestId, problemOf(error));
-    });
-  });
   return {
-    server,
-    close: async () => {
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
-        // Event streams never end by themselves: what is still open shortly after is cut.
-        setTimeout(() => server.closeAllConnections(), 1_000).unref();
+    handle: (request, response) => {
+      const requestId = requestIdFor(request);
+      answer(request, response, requestId).catch((error: unknown) => {
+        if (error instanceof UpstreamUnavailable) log.warn({ err: error, requestId }, "an API did not answer");
+        else if (!(error instanceof Problem)) log.error({ err: error, requestId }, "the gateway failed");
+        sendProblem(request, response, requestId, problemOf(error));
       });
+    },
+    close: async () => {
       await Promise.all([command.close(), query.close()]);
     },
   };
@@ -114,18 +110,12 @@ function notAllowed(): Problem {
   return new Problem(405, "METHOD_NOT_ALLOWED", { headers: { Allow: "GET, HEAD" } });
 }
 
-/** Swagger UI from its own package: no file comes from another host, so the page works offline. */
 function docsPage(): (request: IncomingMessage, response: ServerResponse) => void {
   const app = express();
   app.disable("x-powered-by");
-  const directives = { "img-src": ["'self'", "data:"], "upgrade-insecure-requests": null };
-  app.use(helmet({ contentSecurityPolicy: { directives }, strictTransportSecurity: false }));
   app.use((request, _response, next) => next(["GET", "HEAD"].includes(request.method) ? undefined : notAllowed()));
-  const page = swaggerUi.setup(undefined, {
-    customSiteTitle: "client-data API",
-    swaggerOptions: { url: "/openapi.json", validatorUrl: null, persistAuthorization: true },
-  });
-  app.use("/docs", swaggerUi.serve, page);
+  serveDocumentPage(app);
+  app.use((_request, _response, next) => next(new Problem(404, "ROUTE_NOT_FOUND")));
   const failed: express.ErrorRequestHandler = (error, request, response, _next) => {
     sendProblem(request, response, requestIdFor(request), problemOf(error));
   };

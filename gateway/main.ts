@@ -1,13 +1,17 @@
-/** The gateway's process. Its port is public; health and metrics have a port of their own (HEALTH_PORT). */
-import { createServer, type Server } from "node:http";
-import { collectDefaultMetrics, register } from "prom-client";
 import { request } from "undici";
 import { readEnvironment } from "#infrastructure/environment.js";
+import { createHealthApplication } from "#infrastructure/http/application.js";
+import type { ReadinessCheck } from "#infrastructure/http/health.js";
+import { listen } from "#infrastructure/http/server.js";
 import { runProcess } from "#infrastructure/lifecycle.js";
+import { packageVersion } from "#infrastructure/log.js";
+import { createRegistry } from "#infrastructure/metrics.js";
 import { createGateway } from "./application.js";
 
-const probeMs = 2_000;
+/** How long running requests may still take when the process stops; event streams are cut then. */
+const graceMs = 1_000;
 
+/** The process in front of both APIs. Its port is public, so health and metrics have a port of their own. */
 runProcess("gateway", async ({ log, onStop }) => {
   const { COMMAND_API_URL, QUERY_API_URL, HEALTH_PORT, HOST, PORT } = readEnvironment([
     "COMMAND_API_URL",
@@ -15,52 +19,29 @@ runProcess("gateway", async ({ log, onStop }) => {
     "HEALTH_PORT",
   ]);
   if (HEALTH_PORT !== undefined) {
-    const health = healthServer({ COMMAND_API_URL, QUERY_API_URL });
-    await listen(health, HEALTH_PORT, HOST);
-    onStop("health", () => {
-      health.closeAllConnections();
-      health.close();
+    const registry = createRegistry("gateway", packageVersion);
+    const readiness = [apiCheck("command-api", COMMAND_API_URL), apiCheck("query-api", QUERY_API_URL)];
+    const health = await listen(createHealthApplication({ log, registry, readiness }), {
+      host: HOST,
+      port: HEALTH_PORT,
     });
+    onStop("health", () => health.close(0));
   }
   const gateway = createGateway({ commandApi: COMMAND_API_URL, queryApi: QUERY_API_URL, log });
-  await listen(gateway.server, PORT, HOST);
-  onStop("gateway", () => gateway.close());
-  log.info({ port: (gateway.server.address() as { port: number }).port }, "listening");
+  onStop("connections", () => gateway.close());
+  const server = await listen(gateway.handle, { host: HOST, port: PORT });
+  onStop("http", () => server.close(graceMs));
+  log.info({ port: server.port }, "listening");
 });
 
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => resolve());
-  });
-}
-
-/** /healthz: the event loop turns. /readyz: both APIs are ready, since each serves half of the paths. /metrics. */
-function healthServer(apis: Record<string, string>): Server {
-  collectDefaultMetrics();
-  return createServer((incoming, response) => {
-    const send = (status: number, type: string, body: string) =>
-      response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
-    const answer = async () => {
-      if (incoming.url === "/healthz") return send(200, "application/json", '{"status":"ok"}');
-      if (incoming.url === "/metrics") return send(200, register.contentType, await register.metrics());
-      if (incoming.url !== "/readyz") return send(404, "text/plain", "not found\n");
-      const checks = await Promise.all(
-        Object.entries(apis).map(async ([name, url]) => ({ name, status: (await isReady(url)) ? "ok" : "failed" })),
-      );
-      const ready = checks.every(({ status }) => status === "ok");
-      return send(ready ? 200 : 503, "application/json", JSON.stringify({ status: ready ? "ok" : "failed", checks }));
-    };
-    answer().catch(() => response.destroy());
-  });
-}
-
-async function isReady(api: string): Promise<boolean> {
-  try {
-    const { statusCode, body } = await request(`${api}/readyz`, { signal: AbortSignal.timeout(probeMs) });
-    await body.dump();
-    return statusCode === 200;
-  } catch {
-    return false;
-  }
+/** An API is ready when it says so: each serves its own half of the paths, so both are needed. */
+function apiCheck(name: string, url: string): ReadinessCheck {
+  return {
+    name,
+    probe: async () => {
+      const { statusCode, body } = await request(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) });
+      await body.dump();
+      if (statusCode !== 200) throw new Error(`answers ${statusCode}`);
+    },
+  };
 }

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import { connect } from "node:net";
 import { expect } from "chai";
 import { pino } from "pino";
+import { listen, type RunningServer } from "#infrastructure/http/server.js";
 import { createGateway, type Gateway } from "../gateway/application.js";
 import { mergeOpenApi } from "../gateway/openapi.js";
 
@@ -18,6 +19,7 @@ describe("gateway", () => {
   let commandApi: Server;
   let queryApi: Server;
   let gateway: Gateway;
+  let front: RunningServer;
   let base: string;
   const handlers: { command: Handler; query: Handler } = { command: () => {}, query: () => {} };
   const echo =
@@ -44,11 +46,12 @@ describe("gateway", () => {
       queryApi: await listening(queryApi),
       log: pino({ level: "silent" }),
     });
-    base = await listening(gateway.server);
+    front = await listen(gateway.handle, { host: "127.0.0.1", port: 0 });
+    base = front.url;
   });
 
   afterEach(async () => {
-    gateway.server.closeAllConnections();
+    await front.close(0);
     await gateway.close();
     for (const api of [commandApi, queryApi]) {
       api.closeAllConnections();

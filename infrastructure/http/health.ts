@@ -22,13 +22,15 @@ type CheckState = {
 export type Health = {
   /** `GET /healthz`: the event loop turns. */
   readonly healthz: (req: Request, res: Response) => void;
-  /** `GET /readyz`: every check, probed at most once in five seconds; 503 when a required one fails. */
+  /** `GET /readyz`: every check, probed at most once in five seconds while all is well; 503 when a required one fails. */
   readonly readyz: (req: Request, res: Response) => Promise<void>;
   /** `GET /metrics` in Prometheus' text form. */
   readonly metrics: (req: Request, res: Response) => Promise<void>;
 };
 
 const cachedForMs = 5_000;
+/** A failure is looked at again sooner: whoever waits for readiness should see it when it comes. */
+const failureCachedForMs = 250;
 const probeWithinMs = 2_000;
 
 /** The three routes every process has on its own port; they need no token and never go through the gateway. */
@@ -63,7 +65,8 @@ export function createHealth(checks: readonly ReadinessCheck[], registry: Regist
   }
 
   async function refresh(): Promise<void> {
-    if (performance.now() - probedAt < cachedForMs) return;
+    const failed = [...states.values()].some(({ status }) => status === "failed");
+    if (performance.now() - probedAt < (failed ? failureCachedForMs : cachedForMs)) return;
     probing ??= Promise.all(checks.map(probe)).then(() => {
       probedAt = performance.now();
       probing = undefined;

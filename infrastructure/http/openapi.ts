@@ -142,6 +142,11 @@ export function serveDocument(app: Express, document: OpenApiDocument): void {
     res.setHeader("Cache-Control", "no-cache");
     res.end(json);
   });
+  serveDocumentPage(app);
+}
+
+/** Serves the page that shows `/openapi.json`, at `/docs`: Swagger UI from its own package, so it works offline. */
+export function serveDocumentPage(app: Express): void {
   const page = (_req: Request, res: Response, next: NextFunction) => {
     res.locals.route = "/docs";
     // The page styles itself inline and loads nothing from elsewhere.
