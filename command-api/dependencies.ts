@@ -10,7 +10,7 @@ import { createEventStore } from "#infrastructure/eventstoredb.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
 import { commandMetrics } from "#infrastructure/metrics.js";
-import { createMongoClient, pingMongo } from "#infrastructure/mongo.js";
+import { createMongoClient } from "#infrastructure/mongo.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { createPersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import {
@@ -107,7 +107,7 @@ export async function openCommandDependencies(
   });
   const readiness: ReadinessCheck[] = [
     { name: "event store", probe: async () => void (await eventStore.head()) },
-    { name: "keys", probe: () => pingMongo(keysMongo) },
+    { name: "keys", probe: () => keys.check() },
     // Limits are counted in memory meanwhile.
     { name: "redis", required: false, probe: async () => void (await redis.ping()) },
   ];

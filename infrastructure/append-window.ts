@@ -1,11 +1,11 @@
 /** Appends on their way at most, and their bytes; a larger one goes alone. */
-const maxCount = 15;
-const maxBytes = 64 * 1024;
+const maxCount = 64;
+const maxBytes = 256 * 1024;
 
 /**
- * Bounds the appends in flight, first come, first served. The driver's stream asks for a pause at 16 messages, and a
- * connection lost during that pause is where it leaves promises behind: below that it never pauses. The store commits
- * whatever is in flight as one group, so a window of this size costs no throughput.
+ * Bounds the appends in flight, first come, first served. Whatever is in flight the store commits as one group, so
+ * the window is wide enough for large groups; it is bounded because everything in it is held in memory and must be
+ * sent again when the connection breaks.
  */
 export class AppendWindow {
   private count = 0;

@@ -96,6 +96,7 @@ export function createPersonalDataKeys(
   if (!current) throw new Error("no master key given");
   const cache = new LRUCache<OwnerKey, OwnerKeys>({ max: cacheSize, ttl: cacheMs });
   const waiting = new Map<OwnerKey, Lookup>();
+  let indexed = false;
 
   function unwrap(document: Pick<KeyDocument, "_id" | "masterKeyId">, kind: "customer" | "legal", wrapped: Binary) {
     const master = masters.get(document.masterKeyId);
@@ -246,7 +247,8 @@ export function createPersonalDataKeys(
     },
 
     async check() {
-      await collection.createIndex({ masterKeyId: 1 });
+      if (!indexed) await collection.createIndex({ masterKeyId: 1 });
+      indexed = true;
       const samples = collection.aggregate<KeyDocument>([
         { $sort: { masterKeyId: 1 } },
         { $group: { _id: "$masterKeyId", sample: { $first: "$$ROOT" } } },
