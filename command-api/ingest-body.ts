@@ -1,12 +1,3 @@
-import { z } from "zod";
-import type { SourceRevision } from "#domain/core/source-revision.js";
-import { instant } from "#infrastructure/http/validation.js";
-
-/** The platform's own revision in a body: a counter, or a time with any offset. */
-export function sourceRevision(): z.ZodType<SourceRevision> {
-  return z.union([z.int().nonnegative(), instant()]);
-}
-
 /**
  * A body as facts are made of: at its top a null stays, because it clears a field; further down an absent member, a
  * null and an empty text are the same, and none of them is kept.

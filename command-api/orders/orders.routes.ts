@@ -4,10 +4,11 @@ import { streams } from "#domain/core/identifiers.js";
 import { currencySchema, minorSchema } from "#domain/core/money.js";
 import { type IngestOrder, orderDecider } from "#domain/orders/orders.decider.js";
 import { type OrderDetails, orderStatuses } from "#domain/orders/orders.events.js";
+import { sourceRevisionSchema } from "#domain/core/source-revision.js";
 import type { CommandHandler } from "#infrastructure/command-handler.js";
 import { customerId, id, instant, text } from "#infrastructure/http/validation.js";
 import { createIngestHandler, type IngestTarget } from "../ingest.js";
-import { sourceRevision, withoutAbsent } from "../ingest-body.js";
+import { withoutAbsent } from "../ingest-body.js";
 
 const amount = minorSchema.min(0);
 const status = z.enum(orderStatuses);
@@ -55,7 +56,7 @@ const shipment = z.strictObject({
 
 /** An order as the platform has it. Of the optional fields, absent leaves what is known and null clears it. */
 const body = z.strictObject({
-  sourceRevision: sourceRevision(),
+  sourceRevision: sourceRevisionSchema,
   customerId: customerId(),
   orderNumber: text(1, 64),
   status,

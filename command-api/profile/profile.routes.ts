@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Owner, streams } from "#domain/core/identifiers.js";
 import { profileDecider, type ProfileState, type ProfileWish } from "#domain/profile/profile.decider.js";
 import { profileData, profileDataSchema, profileLimits } from "#domain/profile/profile.policy.js";
+import { sourceRevisionSchema } from "#domain/core/source-revision.js";
 import type { CommandHandler } from "#infrastructure/command-handler.js";
 import { expectedVersion, versionGuard } from "#infrastructure/http/etags.js";
 import { principalOf } from "#infrastructure/http/principal.js";
@@ -22,7 +23,6 @@ import {
 import type { OrgSettings } from "#infrastructure/org-settings.js";
 import type { CommandDependencies } from "../dependencies.js";
 import { createIngestHandler, type IngestTarget } from "../ingest.js";
-import { sourceRevision } from "../ingest-body.js";
 
 const email = z.email({ message: "must be an e-mail address" }).max(profileLimits.email);
 const consent = z.boolean().nullish();
@@ -47,7 +47,11 @@ const update = z.strictObject({
   version: version().optional(),
 });
 
-const ingested = z.strictObject({ ...fields, emailVerified: z.boolean().optional(), sourceRevision: sourceRevision() });
+const ingested = z.strictObject({
+  ...fields,
+  emailVerified: z.boolean().optional(),
+  sourceRevision: sourceRevisionSchema,
+});
 
 /** Changes of the customer's profile. */
 export function profileRoutes(deps: CommandDependencies): RouteDefinition[] {

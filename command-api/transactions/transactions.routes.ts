@@ -8,14 +8,15 @@ import {
   transactionStatuses,
   transactionTypes,
 } from "#domain/transactions/transactions.events.js";
+import { sourceRevisionSchema } from "#domain/core/source-revision.js";
 import type { CommandHandler } from "#infrastructure/command-handler.js";
 import { customerId, id, instant, text } from "#infrastructure/http/validation.js";
 import { createIngestHandler, type IngestTarget } from "../ingest.js";
-import { sourceRevision, withoutAbsent } from "../ingest-body.js";
+import { withoutAbsent } from "../ingest-body.js";
 
 /** A ledger entry as the platform has it. Of the optional fields, absent leaves what is known and null clears it. */
 const body = z.strictObject({
-  sourceRevision: sourceRevision(),
+  sourceRevision: sourceRevisionSchema,
   customerId: customerId(),
   type: z.enum(transactionTypes),
   status: z.enum(transactionStatuses),

@@ -2,15 +2,15 @@ import { z } from "zod";
 import { streams } from "#domain/core/identifiers.js";
 import { currencySchema, minorSchema } from "#domain/core/money.js";
 import { productDecider } from "#domain/wishlist/product.decider.js";
+import { sourceRevisionSchema } from "#domain/core/source-revision.js";
 import type { CommandHandler } from "#infrastructure/command-handler.js";
 import { text } from "#infrastructure/http/validation.js";
 import { createIngestHandler, type IngestTarget } from "../ingest.js";
-import { sourceRevision } from "../ingest-body.js";
 import { productId } from "./wishlist.routes.js";
 
 const body = z
   .strictObject({
-    sourceRevision: sourceRevision(),
+    sourceRevision: sourceRevisionSchema,
     name: text(1, 300),
     slug: text(0, 300).nullish(),
     imageUrl: z
