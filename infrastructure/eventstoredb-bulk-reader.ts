@@ -161,6 +161,8 @@ class WireReader {
     let value = 0;
     let scale = 1;
     for (;;) {
+      // Past the end there is no byte below 0x80, and the loop would never end.
+      if (this.at >= this.end) throw new RangeError("a protobuf message ends too early");
       const byte = this.bytes[this.at++] as number;
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) return value;
