@@ -163,7 +163,9 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
     const call = await openRead(reader, request).catch((error) => {
       throw new StoreUnavailable(error);
     });
-    const abort = () => call.destroy(signal?.reason);
+    // Not with the signal's own reason: a DOMException has a numeric code, takes the driver in as a gRPC error, and
+    // throws inside its handler.
+    const abort = () => call.destroy(new Error("aborted"));
     signal?.addEventListener("abort", abort, { once: true });
     let waitingSince = performance.now();
     const watch = setInterval(async () => {
