@@ -1,0 +1,38 @@
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { expect } from "chai";
+import { openApiDocument } from "#infrastructure/http/openapi.js";
+import type { RouteDefinition } from "#infrastructure/http/routes.js";
+import { commandRoutes } from "../../command-api/application.js";
+import type { CommandDependencies } from "../../command-api/dependencies.js";
+import { queryRoutes } from "../../query-api/application.js";
+import type { QueryDependencies } from "../../query-api/dependencies.js";
+
+// Routes are only described here, never called: nothing of their dependencies is used.
+const documents: Record<string, RouteDefinition[]> = {
+  "command API": commandRoutes({} as CommandDependencies),
+  "query API": queryRoutes({} as QueryDependencies),
+};
+
+describe("OpenAPI documents", () => {
+  for (const [name, routes] of Object.entries(documents)) {
+    it(`of the ${name} are valid OpenAPI 3.1`, async () => {
+      const document = openApiDocument(routes, { title: name, version: "1.0.0" });
+      const { valid, errors } = await new Validator().validate(structuredClone(document));
+      expect(errors ?? [], JSON.stringify(errors)).to.deep.equal([]);
+      expect(valid).to.equal(true);
+    });
+
+    it(`of the ${name} say what each route takes and gives`, () => {
+      const document = openApiDocument(routes, { title: name, version: "1.0.0" });
+      const paths = document.paths as Record<string, Record<string, Record<string, never>>>;
+      for (const route of routes) {
+        const operation = paths[route.path.replace(/[:*]([A-Za-z]+)/g, "{$1}")]?.[route.method];
+        expect(operation, route.path).to.include({ operationId: route.operationId, summary: route.summary });
+        expect(operation?.tags).to.deep.equal([route.area]);
+        expect("requestBody" in (operation ?? {}), route.path).to.equal(
+          route.request?.body !== undefined || route.request?.raw !== undefined,
+        );
+      }
+    });
+  }
+});
