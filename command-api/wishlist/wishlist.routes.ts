@@ -1,3 +1,4 @@
+import type { Request } from "express";
 import { z } from "zod";
 import { bareId, type OrgId, type Owner, streams } from "#domain/core/identifiers.js";
 import type { Product } from "#domain/wishlist/product.events.js";
@@ -37,11 +38,17 @@ const mergeBody = z.strictObject({
 const params = z.object({
   productId: z
     .string()
-    .max(300)
-    .transform((value) => bareId("wishlist_item", value).split("~"))
-    .pipe(z.union([z.tuple([productId()]), z.tuple([productId(), productId()])]))
+    .regex(/^(wishlist_item-)?[A-Za-z0-9._:-]{1,128}(~[A-Za-z0-9._:-]{1,128})?$/, {
+      message: "must be 1 to 128 of A-Z a-z 0-9 . _ : -",
+    })
     .meta({ description: "product id, or pk or id of an entry" }),
 });
+
+function namedInPath(req: Request): { productId: string; variantId?: string } {
+  const [productId = "", variantId] = bareId("wishlist_item", parseParams(params, req).productId).split("~");
+  return { productId, ...named({ variantId }) };
+}
+
 const removeQuery = z.object({ variantId: productId().optional() });
 
 const mergedSchema = z.object({
@@ -104,9 +111,9 @@ export function wishlistRoutes(deps: CommandDependencies): RouteDefinition[] {
       problems: ["PRODUCT_NOT_FOUND", "WISHLIST_FULL"],
       handler: async (req, res) => {
         const { owner } = principalOf(res);
-        const [productId, pathVariant] = parseParams(params, req).productId;
+        const { productId, ...inPath } = namedInPath(req);
         const { variantId, ...wish } = parseBody(addBody.prefault({}), req);
-        const entry = { productId, ...named({ variantId: variantId ?? pathVariant }) };
+        const entry = { productId, ...inPath, ...named({ variantId }) };
         const product = productOf(await deps.catalogue.lookup(owner.org, productId));
         if (product === "none") throw new Problem(404, "PRODUCT_NOT_FOUND");
         const handled = await deps.commands.handle({
@@ -135,9 +142,7 @@ export function wishlistRoutes(deps: CommandDependencies): RouteDefinition[] {
       problems: ["PRECONDITION_FAILED"],
       handler: async (req, res) => {
         const { owner } = principalOf(res);
-        const [productId, pathVariant] = parseParams(params, req).productId;
-        const { variantId = pathVariant } = parseQuery(removeQuery, req);
-        const entry = { productId, ...named({ variantId }) };
+        const entry = { ...namedInPath(req), ...named(parseQuery(removeQuery, req)) };
         const guard = versionGuard(expectedVersion(req), (state: typeof wishlistDecider.initial) => {
           return state.entries.get(entryOf(entry))?.version;
         });
