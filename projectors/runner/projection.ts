@@ -9,8 +9,11 @@ import type { RecordedEvent } from "#domain/core/recorded-event.js";
 export type DocumentDefinition<Document> = {
   readonly name: string;
   readonly version: number;
-  /** Besides `{owner, _id}` and `{owner, _pos}`, which every collection has. Keys are prefixed with `owner`. */
-  readonly indexes: readonly { readonly key: Readonly<Record<string, 1 | -1>>; readonly unique?: boolean }[];
+  /**
+   * Besides `{owner, _id}` and `{owner, _pos}`, which every collection has. Keys are prefixed with `owner`. Never
+   * unique: a read model records facts, it does not judge them.
+   */
+  readonly indexes: readonly { readonly key: Readonly<Record<string, 1 | -1>> }[];
   /** Phantom: ties the definition to its document type. */
   readonly document?: Document;
 };
@@ -31,6 +34,11 @@ export function defineDocument<Document>(
   return definition;
 }
 
+/** The `_id` of an owner's document; no two owners share one, because an owner key has a fixed number of dots. */
+export function documentId(owner: OwnerKey, id: string): string {
+  return `${owner}.${id}`;
+}
+
 /** Folds one event into one document; null in: there is none yet, null out: remove it. Pure. */
 export type Evolve<Document, Event extends DomainEvent> = (
   document: Document | null,
@@ -46,10 +54,19 @@ export type Projection<Document = unknown, Event extends DomainEvent = DomainEve
   /** Local id of the document an event belongs to (the stored `_id` is `<owner>.<id>`), null when it touches none. */
   readonly idOf: (event: RecordedEvent<Event>) => string | null;
   readonly on: { readonly [E in Event as E["type"]]: Evolve<Document, E> };
-  /** What remains of each of the owner's documents after `privacy.CustomerErased`; default: nothing. */
+  /**
+   * Folds every event of the log, of whatever type, as an envelope: `data` is absent, nothing is opened, and events
+   * whose key was destroyed come too. Where it is given, `on` is empty.
+   */
+  readonly onEvery?: Evolve<Document, DomainEvent<string, undefined>>;
+  /** Whose document an event belongs to; default: the event's owner. */
+  readonly ownerOf?: (event: RecordedEvent<Event>) => OwnerKey;
+  /**
+   * What remains of each of the owner's documents after `privacy.CustomerErased`; default: nothing. May keep only
+   * what comes from events that an erasure leaves readable, or a rebuild would give another document.
+   */
   readonly onErased?: (document: Document) => Document | null;
 };
 
 /** A projection whose type parameters are hidden, for the registry and the runner. */
-// biome-ignore lint/suspicious/noExplicitAny: the registry holds projections of every document and event type
 export type AnyProjection = Projection<any, any>;

@@ -1,0 +1,156 @@
+import { hostname } from "node:os";
+import { performance } from "node:perf_hooks";
+import type { Collection, Db } from "mongodb";
+import { v4 as uuid } from "uuid";
+
+/** Row of `leases`: who leads. Times are the server's, so that the holders' clocks need not agree. */
+type LeaseRow = {
+  readonly _id: string;
+  readonly holder: string;
+  readonly host: string;
+  readonly pid: number;
+  /** Goes up by one with each holder; writes of a former holder are told by it. */
+  readonly epoch: number;
+  readonly expiresAt: Date;
+};
+
+export type LeaseTimes = {
+  /** How long a lease lasts without being renewed. */
+  readonly ttlMs: number;
+  readonly renewMs: number;
+};
+
+export const defaultLeaseTimes: LeaseTimes = { ttlMs: 15_000, renewMs: 5_000 };
+
+/**
+ * The right to lead, one holder at a time. It saves work, it does not guard the data: documents carry their position
+ * and cursors the lease's epoch, so that two holders at once would still end in the same state.
+ */
+export class Lease {
+  readonly #rows: Collection<LeaseRow>;
+  readonly #name: string;
+  readonly #times: LeaseTimes;
+  readonly #holder = uuid();
+  #epoch = 0;
+  /** By our own monotonic clock, counted from before the request left. */
+  #validUntil = 0;
+
+  constructor(database: Db, name: string, times: LeaseTimes = defaultLeaseTimes) {
+    this.#rows = database.collection<LeaseRow>("leases");
+    this.#name = name;
+    this.#times = times;
+  }
+
+  /** Epoch of the lease held, 0 while none is. */
+  get epoch(): number {
+    return this.valid ? this.#epoch : 0;
+  }
+
+  get valid(): boolean {
+    return performance.now() < this.#validUntil;
+  }
+
+  /**
+   * Takes the lease when it is free: expired, released, our own, or held by a process of this machine that is no more.
+   *
+   * @returns whether we hold it now
+   * @throws the driver's error when MongoDB is away
+   */
+  async acquire(): Promise<boolean> {
+    if (await this.#take({ $expr: { $lte: ["$expiresAt", "$$NOW"] } })) return true;
+    const row = await this.#rows.findOne({ _id: this.#name });
+    if (!row) return false;
+    const dead = row.host === hostname() && row.pid !== process.pid && !isAlive(row.pid);
+    if (row.holder !== this.#holder && !dead) return false;
+    return this.#take({ holder: row.holder, epoch: row.epoch });
+  }
+
+  async #take(free: object): Promise<boolean> {
+    const asked = performance.now();
+    try {
+      const row = await this.#rows.findOneAndUpdate(
+        { _id: this.#name, ...free },
+        [
+          {
+            $set: {
+              holder: this.#holder,
+              host: hostname(),
+              pid: process.pid,
+              epoch: { $add: [{ $ifNull: ["$epoch", 0] }, 1] },
+              expiresAt: { $add: ["$$NOW", this.#times.ttlMs] },
+            },
+          },
+        ],
+        { upsert: true, returnDocument: "after" },
+      );
+      if (!row) return false;
+      this.#epoch = row.epoch;
+      this.#validUntil = asked + this.#margin();
+      return true;
+    } catch (error) {
+      // The row exists and does not match: the upsert ran into it.
+      if ((error as { code?: unknown }).code === 11000) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Renews the lease until it is lost or `signal` aborts. MongoDB being away for a moment does not lose it; our own
+   * clock does.
+   */
+  async keep(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(Math.min(this.#times.renewMs, Math.max(0, this.#validUntil - performance.now())), signal);
+      if (signal.aborted) return;
+      const asked = performance.now();
+      try {
+        const { matchedCount } = await this.#rows.updateOne(
+          { _id: this.#name, holder: this.#holder, epoch: this.#epoch },
+          [{ $set: { expiresAt: { $add: ["$$NOW", this.#times.ttlMs] } } }],
+        );
+        if (matchedCount === 0) this.#validUntil = 0;
+        else this.#validUntil = asked + this.#margin();
+      } catch {
+        await pause(Math.min(500, this.#times.renewMs), signal);
+      }
+      if (!this.valid) return;
+    }
+  }
+
+  /** Gives the lease up, so that the next holder need not wait for its end. */
+  async release(): Promise<void> {
+    this.#validUntil = 0;
+    await this.#rows.updateOne({ _id: this.#name, holder: this.#holder, epoch: this.#epoch }, [
+      { $set: { expiresAt: "$$NOW" } },
+    ]);
+  }
+
+  /** We stop a little before the server would hand the lease on. */
+  #margin(): number {
+    return this.#times.ttlMs * 0.85;
+  }
+}
+
+/** Whether a process of this machine lives; signal 0 only asks. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Resolves after some time, or as soon as the signal aborts. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}
