@@ -1,5 +1,5 @@
 import type { EventDefinition } from "#domain/core/event-definition.js";
-import { encodePart, type OwnerKey, ownerKey, parseStreamName } from "#domain/core/identifiers.js";
+import { type OwnerKey, ownerOfStream } from "#domain/core/identifiers.js";
 import type { EventMetadata, RecordedEvent } from "#domain/core/recorded-event.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { type LogPosition, logStart, type StoredEvent } from "#infrastructure/event-store.js";
@@ -81,13 +81,13 @@ export class Fold {
   /** Where an event goes; null when it does not concern this projection. Never throws. */
   target(event: LogEvent): Target | null {
     if (this.#every) return this.#route(envelope(event.stored, event.type));
-    if (event.type === erasureType) return { kind: "erasure", owner: ownerOfStream(event.stored.stream) };
+    if (event.type === erasureType) return { kind: "erasure", owner: ownerOf(event.stored) };
     if (!this.#handlers.has(event.type)) return null;
     switch (event.opened.kind) {
       case "event":
         return this.#route(event.opened.event);
       case "bad":
-        return { kind: "fault", owner: ownerOfStream(event.stored.stream), error: event.opened.error };
+        return { kind: "fault", owner: ownerOf(event.stored), error: event.opened.error };
       default:
         return null;
     }
@@ -150,18 +150,14 @@ export function newEntry(): Entry {
   return { document: null, position: logStart };
 }
 
-/** Owner of a stream; a foreign stream owns itself, so that its faults stay its own. */
-export function ownerOfStream(stream: string): OwnerKey {
-  const identity = parseStreamName(stream);
-  if (!identity) return stream;
-  return identity.customer === undefined
-    ? encodePart(identity.org)
-    : ownerKey({ org: identity.org, customer: identity.customer });
-}
-
 /** Smallest and first greater `_id` of an owner's documents: `.` and `/` are neighbours, and no part contains either. */
 export function idRange(owner: OwnerKey): { readonly $gte: string; readonly $lt: string } {
   return { $gte: `${owner}.`, $lt: `${owner}/` };
+}
+
+/** A foreign stream owns itself, so that its faults stay its own. */
+function ownerOf(stored: StoredEvent): OwnerKey {
+  return ownerOfStream(stored.stream) ?? stored.stream;
 }
 
 function envelope(stored: StoredEvent, type: string): RecordedEvent {
@@ -173,7 +169,7 @@ function envelope(stored: StoredEvent, type: string): RecordedEvent {
     type,
     data: undefined,
     at: stored.created.toISOString(),
-    owner: ownerOfStream(stored.stream),
+    owner: ownerOf(stored),
     metadata: stored.metadata as EventMetadata,
   };
 }

@@ -15,7 +15,7 @@ import type { EventOpener, LogEvent } from "./fold.js";
 import { pause } from "./lease.js";
 import { DocumentRefused, type FoldedBatch, type Member, ProjectionStopped } from "./member.js";
 import { describeError, parkedRows, saveParked } from "./parked.js";
-import type { RunnerMetrics } from "./runner-metrics.js";
+import type { RunnerMetrics } from "#infrastructure/metrics.js";
 import { ForeignStore, LogFeed } from "./subscription.js";
 
 /** What every group of a runner works with. */
@@ -167,7 +167,6 @@ export class Group {
     this.membersChanged();
   }
 
-  /** To be called when members were added or removed. */
   membersChanged(): void {
     this.#needed = new Set(this.members.flatMap((member) => [...member.fold.types]));
     if (this.members.length === 0) this.#end();
@@ -255,6 +254,42 @@ export class Group {
       });
     }
     if (this.#failure) throw this.#failure;
+  }
+
+  /**
+   * Brings this group and another to one position; both must stand still. To be run inside the loops of both.
+   */
+  async meet(other: Group): Promise<void> {
+    if (other.position > this.position) await this.#readUntil(other.position);
+    else if (other.position < this.position) await other.#readUntil(this.position);
+  }
+
+  async #readUntil(until: LogPosition): Promise<void> {
+    const { eventStore, streamPrefixes } = this.#dependencies;
+    let batch: StoredEvent[] = [];
+    for await (const event of eventStore.readLog({ after: this.position, until, streamPrefixes })) {
+      batch.push(event);
+      if (batch.length < batchSize) continue;
+      await this.process(batch, event.position);
+      batch = [];
+    }
+    await this.process(batch, until);
+    await this.settle();
+  }
+
+  /** Changes who travels here, in the cursor's row first. To be run as an exclusive task. */
+  async become(members: readonly Member[]): Promise<void> {
+    this.members = [...members];
+    this.membersChanged();
+    const progress = { position: this.position, event: this.#event, events: this.#events };
+    this.#saveLater({ ...progress, members: this.members.map((member) => member.row) });
+    await this.settle();
+  }
+
+  /** Takes all members out, because they travel elsewhere now; the group ends. */
+  take(): void {
+    this.members = [];
+    this.membersChanged();
   }
 
   /** Waits until all that was folded is stored and the cursor has passed it. */

@@ -32,7 +32,11 @@ export class Generations {
     const keys = projections.map((projection) => readModelKey(projection.definition));
     await this.#rows.bulkWrite(
       keys.map((_id) => ({
-        updateOne: { filter: { _id }, update: { $setOnInsert: { live: null, building: 1, retired: [] } }, upsert: true },
+        updateOne: {
+          filter: { _id },
+          update: { $setOnInsert: { live: null, building: 1, retired: [] } },
+          upsert: true,
+        },
       })),
       { ordered: false },
     );
@@ -43,17 +47,22 @@ export class Generations {
   /**
    * Names the next generation and begins it empty.
    *
-   * @returns its number; of the one that is being built already, where there is one
+   * @returns its number; that of the one being built, which begins again, where there is one
    */
   async begin(key: ReadModelKey): Promise<number> {
     const row = await this.#rows.findOne({ _id: key }, { readConcern: "majority" });
-    if (row?.building) return row.building;
-    const known = [row?.live ?? 0, ...(row?.retired ?? []).map(({ generation }) => generation)];
-    const generation = Math.max(0, ...known) + 1;
-    // What an attempt that never got a row may have left.
+    const known = [row?.live ?? 0, ...(row?.retired ?? []).map((one) => one.generation)];
+    const generation = row?.building ?? Math.max(...known) + 1;
+    // What an attempt that never got a cursor may have left.
     await this.#database.collection(generationName(key, generation)).drop();
     await this.#rows.updateOne({ _id: key }, { $set: { building: generation } }, { upsert: true });
     return generation;
+  }
+
+  /** Gives up the generation being built, if there is one. */
+  async abandon(key: ReadModelKey): Promise<void> {
+    const row = await this.#rows.findOneAndUpdate({ _id: key }, { $set: { building: null } });
+    if (row?.building) await this.#database.collection(generationName(key, row.building)).drop();
   }
 
   /** Makes the indexes of a generation. Filled first, a collection is indexed in one sorted pass, at a fraction. */

@@ -1,0 +1,460 @@
+import type { Db } from "mongodb";
+import type { Logger } from "pino";
+import { v4 as uuid } from "uuid";
+import type { EventDefinition } from "#domain/core/event-definition.js";
+import type { OwnerKey } from "#domain/core/identifiers.js";
+import { type EventStore, logStart } from "#infrastructure/event-store.js";
+import type { RunnerMetrics } from "#infrastructure/metrics.js";
+import {
+  type CursorMember,
+  type CursorRow,
+  type GenerationRow,
+  packRow,
+  type ReadModelKey,
+  readModelKey,
+  type StopRow,
+} from "#infrastructure/read-models.js";
+import { Cursors, memberName, settleRows } from "./cursors.js";
+import { type EventOpener, newestTypes } from "./fold.js";
+import { Group, type GroupDependencies } from "./group.js";
+import { defaultLeaseTimes, Lease, type LeaseTimes, pause } from "./lease.js";
+import { Member } from "./member.js";
+import type { AnyProjection } from "./projection.js";
+import { Generations } from "./rebuild.js";
+import { parkedRows } from "./parked.js";
+import { finish, markRunning, openRequests, type RequestRow } from "./requests.js";
+import { checkStore, ForeignStore } from "./subscription.js";
+
+export type RunnerOptions = {
+  readonly database: Db;
+  readonly eventStore: EventStore;
+  readonly opener: EventOpener;
+  /** Whether an owner's data key is destroyed; asked only when an event cannot be applied. */
+  readonly isErased: (owner: OwnerKey) => Promise<boolean>;
+  readonly projections: readonly AnyProjection[];
+  /** Newest version of every stored event. */
+  readonly storedEvents: readonly EventDefinition[];
+  readonly log: Logger;
+  readonly metrics: RunnerMetrics;
+  readonly leaseTimes?: LeaseTimes;
+  /** How often the subscription is checked against the end of the log; default 30 s. */
+  readonly checkEveryMs?: number;
+};
+
+/** How a runner is, for `/readyz`. Empty `problems` means ready; a standby is. */
+export type RunnerHealth = {
+  readonly role: "starting" | "standby" | "leader";
+  readonly problems: readonly string[];
+  /** When the loop last turned, milliseconds since the epoch. */
+  readonly heartbeat: number;
+};
+
+const pollEveryMs = 500;
+const acquireEveryMs = 1_000;
+const backOffMs = { first: 200, most: 5_000 };
+
+/**
+ * Feeds every projection. One process leads, others stand by. The leader runs the pack, all projections that are at the
+ * live position, and beside it whoever is behind: new, stopped once, being rebuilt. Those join when they have caught
+ * up. Whatever the leader knows it can forget: on any doubt it begins again from the cursors.
+ */
+export class Runner {
+  readonly #options: RunnerOptions;
+  readonly #lease: Lease;
+  #role: RunnerHealth["role"] = "starting";
+  #heartbeat = Date.now();
+  #session: Leadership | undefined;
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#lease = new Lease(options.database, "runner", options.leaseTimes ?? defaultLeaseTimes);
+  }
+
+  /**
+   * Runs until `signal` aborts.
+   *
+   * @throws ForeignStore when the event store is not the one the read models were built from
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, metrics } = this.#options;
+    let wait = backOffMs.first;
+    while (!signal.aborted) {
+      try {
+        if (await this.#lease.acquire()) {
+          log.info({ leaseEpoch: this.#lease.epoch }, "leading");
+          this.#role = "leader";
+          metrics.leader.set(1);
+          await this.#lead(signal);
+          wait = backOffMs.first;
+        } else {
+          this.#role = "standby";
+          this.#turned();
+        }
+        await pause(acquireEveryMs, signal);
+      } catch (error) {
+        if (error instanceof ForeignStore) throw error;
+        log.warn({ err: error, retryInMs: wait }, "stopped leading, beginning again");
+        await pause(wait * (0.5 + Math.random()), signal);
+        wait = Math.min(wait * 2, backOffMs.most);
+      } finally {
+        metrics.leader.set(0);
+        this.#role = "starting";
+      }
+    }
+    await this.#lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
+  }
+
+  health(): RunnerHealth {
+    const problems = this.#role === "starting" ? ["waiting for MongoDB and the event store"] : [];
+    if (this.#role === "leader") problems.push(...(this.#session?.problems() ?? ["beginning to lead"]));
+    return { role: this.#role, problems, heartbeat: this.#heartbeat };
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    signal.addEventListener("abort", abort);
+    const keeping = this.#lease.keep(stop.signal).finally(abort);
+    try {
+      const session = new Leadership(this.#options, this.#lease.epoch, stop.signal, () => this.#turned());
+      this.#session = session;
+      await session.run();
+    } finally {
+      this.#session = undefined;
+      signal.removeEventListener("abort", abort);
+      abort();
+      await keeping;
+    }
+  }
+
+  #turned(): void {
+    this.#heartbeat = Date.now();
+    this.#options.metrics.heartbeat.set(this.#heartbeat / 1000);
+  }
+}
+
+/** One time of leading: what is known under one lease epoch. */
+class Leadership {
+  readonly #options: RunnerOptions;
+  readonly #signal: AbortSignal;
+  readonly #onTurn: () => void;
+  readonly #cursors: Cursors;
+  readonly #generations: Generations;
+  readonly #dependencies: GroupDependencies;
+  readonly #groups = new Map<string, Group>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #stopped = new Map<string, StopRow>();
+  #rows = new Map<ReadModelKey, GenerationRow>();
+  /** Read models whose live generation has seen the end of the log since we lead. */
+  readonly #upToDate = new Set<ReadModelKey>();
+  #joining: Promise<void> = Promise.resolve();
+  #failure: unknown;
+  readonly #failed = new AbortController();
+
+  constructor(options: RunnerOptions, leaseEpoch: number, signal: AbortSignal, onTurn: () => void) {
+    this.#options = options;
+    this.#signal = AbortSignal.any([signal, this.#failed.signal]);
+    this.#onTurn = onTurn;
+    this.#cursors = new Cursors(options.database, leaseEpoch);
+    this.#generations = new Generations(options.database);
+    this.#dependencies = {
+      database: options.database,
+      eventStore: options.eventStore,
+      opener: options.opener,
+      cursors: this.#cursors,
+      newest: newestTypes(options.storedEvents),
+      streamPrefixes: [...new Set(options.storedEvents.map(({ category }) => `${category}-`))],
+      log: options.log,
+      metrics: options.metrics,
+      ...(options.checkEveryMs === undefined ? {} : { checkEveryMs: options.checkEveryMs }),
+      onStopped: (member, row) => {
+        if (row.stopped) this.#stopped.set(member.name, row.stopped);
+      },
+      onCaughtUp: (group) => this.#join(group),
+    };
+  }
+
+  /** What keeps the runner from being ready, in words. */
+  problems(): string[] {
+    this.#watch();
+    const problems: string[] = [];
+    for (const projection of this.#options.projections) {
+      const key = readModelKey(projection.definition);
+      const row = this.#rows.get(key);
+      if (row?.live == null) problems.push(`${key} is being built`);
+      else if (!this.#upToDate.has(key)) problems.push(`${key} has not caught up`);
+    }
+    for (const [name, { reason, eventId, eventType }] of this.#stopped) {
+      problems.push(`${name} stopped at event ${eventId} (${eventType}): ${reason}`);
+    }
+    for (const member of this.#members()) {
+      if (member.parked.size > 0) problems.push(`${member.name} has ${member.parked.size} owners parked`);
+    }
+    return problems;
+  }
+
+  async run(): Promise<void> {
+    try {
+      await this.#begin();
+      while (!this.#signal.aborted) {
+        this.#watch();
+        for (const row of await openRequests(this.#options.database)) await this.#serve(row);
+        this.#onTurn();
+        await pause(pollEveryMs, this.#signal);
+      }
+    } finally {
+      this.#failed.abort();
+      await Promise.all(this.#running);
+    }
+    if (this.#failure) throw this.#failure;
+  }
+
+  #members(): Member[] {
+    return [...this.#groups.values()].flatMap((group) => group.members);
+  }
+
+  /** Sorts out who stands where, checks that the store is the one we know, and starts the groups. */
+  async #begin(): Promise<void> {
+    const { database, eventStore, projections } = this.#options;
+    const storeEpoch = await eventStore.epoch();
+    const rows = settleRows(await this.#cursors.takeOver());
+    this.#rows = await this.#generations.load(projections);
+    const asked = (await openRequests(database)).filter(({ kind }) => kind === "rebuild");
+    const toRebuild = new Set(asked.map(({ projection }) => projection));
+
+    const placed = new Set<ReadModelKey>();
+    for (const row of rows) {
+      const ours = row.members.filter((member) => this.#isCurrent(member));
+      if (ours.length === 0) continue;
+      try {
+        await checkStore(eventStore, row);
+      } catch (error) {
+        if (!(error instanceof ForeignStore) || !ours.every(({ projection }) => toRebuild.has(projection))) throw error;
+        // All of them are to be built anew, so what they knew of another store does not matter.
+        await this.#cursors.remove(row._id);
+        for (const member of ours) await this.#generations.abandon(readModelKeyOf(member));
+        continue;
+      }
+      for (const member of ours) placed.add(readModelKeyOf(member));
+      await this.#startRow(row, ours);
+    }
+
+    const missing = projections.filter((projection) => !placed.has(readModelKey(projection.definition)));
+    this.#rows = await this.#generations.load(projections);
+    await this.#startNew(missing, storeEpoch);
+  }
+
+  /** The generation that is read, or the one that will be. */
+  #isCurrent(member: CursorMember): boolean {
+    const row = this.#rows.get(readModelKeyOf(member));
+    return row !== undefined && (row.live === member.generation || row.building === member.generation);
+  }
+
+  /** Starts what stands in a row; members of other releases get a row of their own and rest. */
+  async #startRow(row: CursorRow, ours: readonly CursorMember[]): Promise<void> {
+    const others = row.members.filter((member) => !ours.includes(member));
+    for (const member of others) {
+      await this.#cursors.put({ ...row, _id: memberName(member), members: [member] });
+    }
+    if (others.length > 0) await this.#cursors.put({ ...row, members: ours });
+    if (row._id === packRow) {
+      // A crash fell between joining the pack and the flip.
+      for (const member of ours) {
+        if (this.#rows.get(readModelKeyOf(member))?.building === member.generation) await this.#flip(member);
+      }
+    }
+    if (row.stopped) for (const member of ours) this.#stopped.set(memberName(member), row.stopped);
+    this.#start({ ...row, members: ours });
+  }
+
+  /** Builds the first generation of each, or one that lost its cursor: all from the start, together. */
+  async #startNew(projections: readonly AnyProjection[], storeEpoch: string): Promise<CursorMember[]> {
+    const members: CursorMember[] = [];
+    for (const { definition } of projections) {
+      const key = readModelKey(definition);
+      const generation = await this.#generations.begin(key);
+      members.push({ projection: definition.name, version: definition.version, generation, parked: [] });
+    }
+    if (members.length > 0) {
+      const row = { _id: `behind-${uuid()}`, members, position: logStart, event: null, events: 0, storeEpoch };
+      await this.#cursors.put(row);
+      this.#start({ ...row, leaseEpoch: 0 });
+    }
+    this.#rows = await this.#generations.load(this.#options.projections);
+    return members;
+  }
+
+  #start(row: CursorRow): void {
+    const members = row.members.map((member) => {
+      const projection = this.#options.projections.find(({ definition }) => definition.name === member.projection);
+      if (!projection) throw new Error(`no projection ${member.projection}`);
+      return new Member(this.#options.database, projection, member, this.#options.isErased);
+    });
+    const group = new Group(row, members, this.#dependencies);
+    this.#groups.set(group.id, group);
+    const running = group
+      .run(this.#signal)
+      .catch((error) => {
+        this.#failure ??= error;
+        this.#failed.abort();
+      })
+      .finally(() => {
+        this.#running.delete(running);
+        if (this.#groups.get(group.id) === group) this.#groups.delete(group.id);
+      });
+    this.#running.add(running);
+  }
+
+  /** A group that has seen the end of the log becomes part of the pack; one after the other. */
+  #join(group: Group): Promise<void> {
+    const joined = this.#joining.then(() => this.#joinPack(group));
+    this.#joining = joined.catch(() => {});
+    return joined;
+  }
+
+  async #joinPack(group: Group): Promise<void> {
+    for (const member of group.members) {
+      const { definition } = member.fold.projection;
+      if (this.#rows.get(member.key)?.building === member.generation) {
+        await this.#generations.index(definition, member.generation);
+      }
+    }
+    const pack = this.#groups.get(packRow);
+    if (!pack) {
+      const row = { ...group.row, _id: packRow };
+      await this.#cursors.put(row);
+      await this.#cursors.remove(group.id);
+      for (const member of group.members) await this.#flip(member.row);
+      group.take();
+      this.#start({ ...row, leaseEpoch: 0 });
+      return;
+    }
+    await pack.exclusive(async () => {
+      await group.meet(pack);
+      const keys = new Set(group.members.map(({ key }) => key));
+      const leaving = pack.members.filter(({ key }) => keys.has(key));
+      for (const member of leaving) await this.#cursors.put({ ...pack.row, _id: member.name, members: [member.row] });
+      await pack.become([...pack.members.filter((member) => !leaving.includes(member)), ...group.members]);
+      await this.#cursors.remove(group.id);
+      for (const member of group.members) await this.#flip(member.row);
+      group.take();
+    });
+  }
+
+  async #flip(member: CursorMember): Promise<void> {
+    const key = readModelKeyOf(member);
+    const { log, projections } = this.#options;
+    if (this.#rows.get(key)?.building === member.generation) {
+      for (const generation of await this.#generations.flip(key, member.generation)) {
+        await this.#drop({ ...member, generation });
+      }
+      log.info({ projection: memberName(member) }, "a generation went live");
+      this.#rows = await this.#generations.load(projections);
+    }
+    for (const name of this.#stopped.keys()) if (name.startsWith(`${key}.`)) this.#stopped.delete(name);
+  }
+
+  /** Drops a retired generation with all that belongs to it. */
+  async #drop(member: Omit<CursorMember, "parked">): Promise<boolean> {
+    if (!(await this.#generations.drop(readModelKeyOf(member), member.generation))) return false;
+    await this.#cursors.remove(memberName(member));
+    await parkedRows(this.#options.database).deleteMany({ generation: memberName(member) });
+    return true;
+  }
+
+  /** Metrics and readiness. */
+  #watch(): void {
+    const { metrics, projections } = this.#options;
+    const front = Math.max(0, ...[...this.#groups.values()].map((group) => group.events + group.behind.events));
+    for (const { definition } of projections) {
+      const key = readModelKey(definition);
+      const name = { projection: definition.name };
+      const live = this.#rows.get(key)?.live;
+      const isLive = (member: Member) => member.key === key && (member.generation === live || live == null);
+      const group = [...this.#groups.values()].find(({ members }) => members.some(isLive));
+      const stopped = [...this.#stopped.keys()].some((member) => member.startsWith(`${key}.`));
+      metrics.stopped.set(name, stopped ? 1 : 0);
+      if (!group) continue;
+      if (group.caughtUp) this.#upToDate.add(key);
+      const { since } = group.behind;
+      metrics.lagEvents.set(name, front - group.events);
+      metrics.lagSeconds.set(name, since ? Math.max(0, (Date.now() - since.getTime()) / 1000) : 0);
+      metrics.parkedOwners.set(name, group.members.find(isLive)?.parked.size ?? 0);
+    }
+  }
+
+  /** Carries a request out, or looks how far it is. */
+  async #serve(row: RequestRow): Promise<void> {
+    const { database, eventStore, projections, log } = this.#options;
+    const projection = projections.find(({ definition }) => definition.name === row.projection);
+    const end = (state: "done" | "failed", detail: string) => {
+      log.info({ projection: row.projection, kind: row.kind, outcome: state, detail }, "request finished");
+      return finish(database, row._id, state, detail);
+    };
+    if (!projection) return end("failed", `there is no projection ${row.projection}`);
+    const key = readModelKey(projection.definition);
+    const named = { projection: row.projection, version: projection.definition.version };
+    if (row.state === "running") {
+      const generations = this.#rows.get(key);
+      if (generations?.live === row.building) return end("done", `generation ${row.building} is live`);
+      if (generations?.building !== row.building) return end("failed", `generation ${row.building} was given up`);
+      return;
+    }
+    switch (row.kind) {
+      case "rebuild": {
+        let building = this.#rows.get(key)?.building ?? undefined;
+        if (building === undefined) {
+          const [member] = await this.#startNew([projection], await eventStore.epoch());
+          building = member?.generation ?? 0;
+        }
+        return markRunning(database, row._id, building);
+      }
+      case "retry":
+        return this.#retry(row, key).then(
+          (detail) => end("done", detail),
+          (error) => end("failed", String(error)),
+        );
+      case "flip": {
+        const own = await this.#cursors.read(memberName({ ...named, generation: row.generation }));
+        if (!own || !(await this.#generations.revive(key, row.generation)))
+          return end("failed", "no such retired generation");
+        this.#rows = await this.#generations.load(projections);
+        this.#start(own);
+        return markRunning(database, row._id, row.generation);
+      }
+      case "drop": {
+        const dropped = await this.#drop({ ...named, generation: row.generation });
+        if (!dropped) return end("failed", "only a retired generation can be dropped");
+        return end("done", `generation ${row.generation} is gone`);
+      }
+    }
+  }
+
+  /** Applies parked events again; a stopped projection goes on from where it stopped. */
+  async #retry(row: Extract<RequestRow, { kind: "retry" }>, key: ReadModelKey): Promise<string> {
+    const told: string[] = [];
+    for (const [name] of this.#stopped) {
+      if (!name.startsWith(`${key}.`) || this.#members().some((member) => member.name === name)) continue;
+      const own = (await this.#cursors.takeOver()).find(
+        ({ members, stopped }) => stopped && members.some((member) => memberName(member) === name),
+      );
+      if (own) this.#start(own);
+      told.push(`${name} goes on`);
+    }
+    for (const group of this.#groups.values()) {
+      for (const member of group.members) {
+        if (member.key !== key) continue;
+        for (const owner of row.owner === undefined ? [...member.parked] : [row.owner]) {
+          if (!member.parked.has(owner)) continue;
+          const { applied, left } = await group.exclusive(() => group.retryOwner(member, owner));
+          told.push(`${owner}: ${applied} applied, ${left} left`);
+        }
+      }
+    }
+    return told.join("; ") || "nothing was parked";
+  }
+}
+
+function readModelKeyOf(member: Pick<CursorMember, "projection" | "version">): ReadModelKey {
+  return readModelKey({ name: member.projection, version: member.version });
+}
