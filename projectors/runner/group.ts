@@ -29,7 +29,6 @@ export type GroupDependencies = {
   readonly streamPrefixes: readonly string[];
   readonly log: Logger;
   readonly metrics: RunnerMetrics;
-  readonly checkEveryMs?: number;
   /** A member stopped and has left; it has a row of its own now. */
   readonly onStopped: (member: Member, row: CursorRow) => void;
   /** The end of the log is reached; the group may join the pack now. Called between batches, with nothing on its way. */
@@ -178,14 +177,13 @@ export class Group {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    const { eventStore, streamPrefixes, log, metrics, checkEveryMs } = this.#dependencies;
+    const { eventStore, streamPrefixes, log, metrics } = this.#dependencies;
     const feed = new LogFeed({
       eventStore,
       streamPrefixes,
       log,
       from: { position: this.position, event: this.#event, storeEpoch: this.#storeEpoch },
       onReconnect: () => metrics.reconnects.inc(),
-      ...(checkEveryMs === undefined ? {} : { checkEveryMs }),
     });
     this.#feed = feed;
     const abort = () => feed.wake();

@@ -59,7 +59,11 @@ export class Lease {
   async acquire(): Promise<boolean> {
     if (await this.#take({ $expr: { $lte: ["$expiresAt", "$$NOW"] } })) return true;
     const row = await this.#rows.findOne({ _id: this.#name });
-    if (!row) return false;
+    if (!row) {
+      const free = { holder: "", host: "", pid: 0, epoch: 0, expiresAt: new Date(0) };
+      await this.#rows.updateOne({ _id: this.#name }, { $setOnInsert: free }, { upsert: true });
+      return this.acquire();
+    }
     const dead = row.host === hostname() && row.pid !== process.pid && !isAlive(row.pid);
     if (row.holder !== this.#holder && !dead) return false;
     return this.#take({ holder: row.holder, epoch: row.epoch });
@@ -67,31 +71,25 @@ export class Lease {
 
   async #take(free: object): Promise<boolean> {
     const asked = performance.now();
-    try {
-      const row = await this.#rows.findOneAndUpdate(
-        { _id: this.#name, ...free },
-        [
-          {
-            $set: {
-              holder: this.#holder,
-              host: hostname(),
-              pid: process.pid,
-              epoch: { $add: [{ $ifNull: ["$epoch", 0] }, 1] },
-              expiresAt: { $add: ["$$NOW", this.#times.ttlMs] },
-            },
+    const row = await this.#rows.findOneAndUpdate(
+      { _id: this.#name, ...free },
+      [
+        {
+          $set: {
+            holder: this.#holder,
+            host: hostname(),
+            pid: process.pid,
+            epoch: { $add: ["$epoch", 1] },
+            expiresAt: { $add: ["$$NOW", this.#times.ttlMs] },
           },
-        ],
-        { upsert: true, returnDocument: "after" },
-      );
-      if (!row) return false;
-      this.#epoch = row.epoch;
-      this.#validUntil = asked + this.#margin();
-      return true;
-    } catch (error) {
-      // The row exists and does not match: the upsert ran into it.
-      if ((error as { code?: unknown }).code === 11000) return false;
-      throw error;
-    }
+        },
+      ],
+      { returnDocument: "after" },
+    );
+    if (!row) return false;
+    this.#epoch = row.epoch;
+    this.#validUntil = asked + this.#margin();
+    return true;
   }
 
   /**

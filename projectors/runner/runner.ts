@@ -37,8 +37,6 @@ export type RunnerOptions = {
   readonly log: Logger;
   readonly metrics: RunnerMetrics;
   readonly leaseTimes?: LeaseTimes;
-  /** How often the subscription is checked against the end of the log; default 30 s. */
-  readonly checkEveryMs?: number;
 };
 
 /** How a runner is, for `/readyz`. Empty `problems` means ready; a standby is. */
@@ -166,7 +164,6 @@ class Leadership {
       streamPrefixes: [...new Set(options.storedEvents.map(({ category }) => `${category}-`))],
       log: options.log,
       metrics: options.metrics,
-      ...(options.checkEveryMs === undefined ? {} : { checkEveryMs: options.checkEveryMs }),
       onStopped: (member, row) => {
         if (row.stopped) this.#stopped.set(member.name, row.stopped);
       },

@@ -47,7 +47,6 @@ export type FeedOptions = {
   readonly log: Pick<Logger, "warn">;
   /** Told at each reconnect. */
   readonly onReconnect?: () => void;
-  readonly checkEveryMs?: number;
 };
 
 /** Events read ahead at most. */
@@ -73,13 +72,13 @@ export class LogFeed {
   #onRoom: (() => void) | undefined;
   #connection = new AbortController();
   readonly #stopping = new AbortController();
-  readonly #running: Promise<unknown>;
+  readonly #running: Promise<void>;
 
   constructor(options: FeedOptions) {
     this.#options = options;
     this.#position = options.from.position;
     this.#last = options.from.event;
-    this.#running = Promise.all([this.#run(), this.#checkItself()]);
+    this.#running = this.#run();
   }
 
   /** Commit time of the oldest event that waits to be taken. */
@@ -186,35 +185,6 @@ export class LogFeed {
       await new Promise<void>((resolve) => {
         this.#onRoom = resolve;
       });
-    }
-  }
-
-  /** A subscription can go silent without an error: compares the place reached with the end of the log. */
-  async #checkItself(): Promise<void> {
-    const { eventStore, streamPrefixes, checkEveryMs = 30_000 } = this.#options;
-    while (!this.#stopped) {
-      await pause(checkEveryMs, this.#stopping.signal);
-      const reached = this.#position;
-      if (this.#stopped || !this.#caughtUp || this.#queue.length > 0) continue;
-      try {
-        const head = await eventStore.head();
-        if (head <= reached) continue;
-        let missed: StoredEvent | undefined;
-        const ahead = { after: reached, until: head, streamPrefixes, limit: 1, signal: this.#stopping.signal };
-        for await (const event of eventStore.readLog(ahead)) missed = event;
-        if (missed === undefined) {
-          if (head > this.#position) this.#position = head;
-          this.wake();
-          continue;
-        }
-        await pause(Math.min(2_000, checkEveryMs), this.#stopping.signal);
-        if (this.#position < missed.position) {
-          this.#options.log.warn({ position: reached }, "the subscription has gone silent, connecting again");
-          this.#connection.abort();
-        }
-      } catch {
-        // The store is away: the connection itself will notice.
-      }
     }
   }
 }
