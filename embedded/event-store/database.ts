@@ -59,7 +59,8 @@ export class Database {
   private readonly connection: Connection;
   /** Held for the life of the process; the operating system lets go of it even after a kill. */
   private readonly lock: Connection | undefined;
-  private readonly writeAheadLogPath: string | undefined;
+  /** Path of the database file; undefined in memory. */
+  readonly file: string | undefined;
   private writeAheadLog: number | undefined;
 
   private readonly beginStatement: Statement;
@@ -76,10 +77,10 @@ export class Database {
   private readonly selectStreamForwards: Statement;
   private readonly selectStreamBackwards: Statement;
 
-  private constructor(connection: Connection, lock: Connection | undefined, writeAheadLogPath: string | undefined) {
+  private constructor(connection: Connection, lock: Connection | undefined, file: string | undefined) {
     this.connection = connection;
     this.lock = lock;
-    this.writeAheadLogPath = writeAheadLogPath;
+    this.file = file;
     const columns = "position, stream, revision, type, created, record";
     this.beginStatement = connection.prepare("BEGIN IMMEDIATE");
     this.commitStatement = connection.prepare("COMMIT");
@@ -133,7 +134,7 @@ export class Database {
     try {
       connection = new Libsql(file);
       prepareFile(connection, file);
-      return new Database(connection, lock, `${file}-wal`);
+      return new Database(connection, lock, file);
     } catch (error) {
       connection?.close();
       lock.close();
@@ -152,9 +153,9 @@ export class Database {
 
   /** Waits until all that was committed before this call is on disk. A failure leaves the state unknown: stop. */
   async flush(): Promise<void> {
-    if (this.writeAheadLogPath === undefined) return;
+    if (this.file === undefined) return;
     // SQLite keeps this file, under this name, as long as a connection is open: ours lives as long as the process.
-    this.writeAheadLog ??= openSync(this.writeAheadLogPath, "r+");
+    this.writeAheadLog ??= openSync(`${this.file}-wal`, "r+");
     await fdatasyncAsync(this.writeAheadLog);
   }
 
@@ -215,7 +216,7 @@ export class Database {
 
   /** Leaves a single file behind: what stands in the write-ahead log is moved into the database. */
   close(): void {
-    if (this.writeAheadLogPath !== undefined) pragma(this.connection, "wal_checkpoint(TRUNCATE)");
+    if (this.file !== undefined) pragma(this.connection, "wal_checkpoint(TRUNCATE)");
     this.connection.close();
     this.lock?.close();
   }
@@ -256,7 +257,8 @@ function prepareFile(connection: Connection, file: string): void {
     throw new StartupError(`${file} was written by a newer version of this event store.`);
   }
   pragma(connection, "journal_mode = WAL");
-  connection.exec("PRAGMA synchronous = NORMAL");
+  // Checkpoints are made beside the commits, not in them: see checkpoints.ts.
+  connection.exec("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0");
   if (isNew) {
     connection.exec(`
       BEGIN IMMEDIATE;

@@ -116,12 +116,12 @@ export class EventLog {
     }
   }
 
-  /** Ends the transaction, if any write of this group needed one. Gives whether there is something to flush. */
-  commit(): boolean {
-    if (!this.inTransaction) return false;
+  /** Ends the transaction, if any write of this group needed one. Gives how many events there are to flush. */
+  commit(): number {
+    if (!this.inTransaction) return 0;
     this.database.commit();
     this.inTransaction = false;
-    return true;
+    return this.unpublished.length;
   }
 
   /** Brings what was committed to disk. */

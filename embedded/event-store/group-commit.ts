@@ -4,6 +4,7 @@
  * to the disk the next one gathers, so groups grow with the load and with the slowness of the disk, up to a limit.
  */
 
+import type { Checkpoints } from "./checkpoints.js";
 import type { EventLog, WriteCommand } from "./event-log.js";
 import type { WriteOutcome } from "./events.js";
 
@@ -19,14 +20,19 @@ interface QueuedWrite {
 
 export class GroupCommit {
   private readonly log: EventLog;
+  private readonly checkpoints: Checkpoints | undefined;
   private readonly onFailure: (error: unknown) => void;
   private queue: QueuedWrite[] = [];
   private isRunning = false;
   private hasFailed = false;
 
-  /** @param onFailure called once when a group could not be stored: the state on disk is unknown, stop the process */
-  constructor(log: EventLog, onFailure: (error: unknown) => void) {
+  /**
+   * @param checkpoints undefined for a database in memory
+   * @param onFailure called once when a group could not be stored: the state on disk is unknown, stop the process
+   */
+  constructor(log: EventLog, checkpoints: Checkpoints | undefined, onFailure: (error: unknown) => void) {
     this.log = log;
+    this.checkpoints = checkpoints;
     this.onFailure = onFailure;
   }
 
@@ -51,9 +57,11 @@ export class GroupCommit {
       while (this.queue.length > 0) {
         const group = this.nextGroup();
         const outcomes = group.map((write) => this.log.execute(write.command));
-        if (this.log.commit()) await this.log.flush();
+        const events = this.log.commit();
+        if (events > 0) await this.log.flush();
         this.log.publish();
         for (const [index, write] of group.entries()) write.settle(outcomes[index] as WriteOutcome);
+        await this.checkpoints?.committed(events);
         // Let requests that arrived meanwhile join the next group.
         await new Promise<void>((resolve) => setImmediate(resolve));
       }

@@ -3,7 +3,8 @@
 import { randomUUID } from "node:crypto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { allowEverybody, requireAdministrator } from "./authentication.js";
-import { Database } from "./database.js";
+import { Checkpoints } from "./checkpoints.js";
+import { Database, explain } from "./database.js";
 import { EventLog } from "./event-log.js";
 import type { ProposedEvent } from "./events.js";
 import { GroupCommit } from "./group-commit.js";
@@ -50,8 +51,9 @@ const KEEPALIVE_MS = 10_000;
  */
 export async function startServer(options: ServerOptions, events: ServerEvents): Promise<RunningServer> {
   const database = options.databaseFolder === undefined ? Database.inMemory() : Database.open(options.databaseFolder);
-  const log = new EventLog(database);
-  const commit = new GroupCommit(log, events.onFailure);
+  const log = openLog(database);
+  const checkpoints = database.file === undefined ? undefined : new Checkpoints(database.file, events.onFailure);
+  const commit = new GroupCommit(log, checkpoints, events.onFailure);
   const openCalls = new OpenCalls();
   const address = { host: options.host, port: options.port };
 
@@ -85,9 +87,19 @@ export async function startServer(options: ServerOptions, events: ServerEvents):
       openCalls.cancelAll();
       await Promise.race([shutDown(server), commit.drain().then(() => server.forceShutdown())]);
       await commit.drain();
+      await checkpoints?.stop();
       database.close();
     },
   };
+}
+
+function openLog(database: Database): EventLog {
+  try {
+    return new EventLog(database);
+  } catch (error) {
+    database.close();
+    throw new StartupError(explain(error, database.file ?? "The database in memory"));
+  }
 }
 
 function shutDown(server: Server): Promise<void> {
