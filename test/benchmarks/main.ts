@@ -14,6 +14,7 @@ import { Benches } from "./bench-stack.js";
 import { catchUp } from "./catch-up.bench.js";
 import { dashboard } from "./dashboard.bench.js";
 import { emmett } from "./emmett.bench.js";
+import { eventStore } from "./event-store.bench.js";
 import { freshness } from "./freshness.bench.js";
 import { growth } from "./growth.bench.js";
 import { longStreams } from "./long-streams.bench.js";
@@ -23,6 +24,7 @@ import { wishlist } from "./wishlist.bench.js";
 const benchmarks: readonly Benchmark<Benches>[] = [
   dashboard,
   wishlist,
+  eventStore,
   freshness,
   longStreams,
   emmett,
