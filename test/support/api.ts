@@ -8,14 +8,17 @@ import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 import { MongoClient } from "mongodb";
 import { parseStreamName } from "#domain/core/identifiers.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
+import { storedEvents } from "#domain/stored-events.js";
 import { readEnvironment } from "#infrastructure/environment.js";
 import type { EventStore, LogPosition } from "#infrastructure/event-store.js";
 import { createAuthenticator } from "#infrastructure/http/principal.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { listen } from "#infrastructure/http/server.js";
 import { createLogger } from "#infrastructure/log.js";
-import { createRegistry } from "#infrastructure/metrics.js";
+import { createRegistry, runnerMetrics } from "#infrastructure/metrics.js";
 import type { OrgSettingsFile } from "#infrastructure/org-settings.js";
+import { projections } from "#projectors/registry.js";
+import { Runner } from "#projectors/runner/runner.js";
 import { createCommandApi } from "../../command-api/application.js";
 import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
 import { createQueryApi, queryDocuments } from "../../query-api/application.js";
@@ -85,11 +88,15 @@ export type TestApi = {
   mark(): Promise<LogPosition>;
   /** Events of this test's orgs since a mark, personal fields opened; of one stream, or of all. */
   newEvents(since: LogPosition, stream?: string): Promise<readonly RecordedEvent[]>;
+  /** Waits until every registered read model has applied all that is in the log now; `projections` must be on. */
+  caughtUp(): Promise<void>;
   /** Closes everything and drops the databases. */
   stop(): Promise<void>;
 };
 
 export type TestApiOptions = {
+  /** Runs the projections in this process, too; `startApi` then returns when every read model can be read. */
+  readonly projections?: boolean;
   /** Settings of the test's own org that differ from the usual. */
   readonly settings?: Partial<OrgSettingsFile["orgs"][string]>;
   /** Further environment. */
@@ -100,6 +107,8 @@ export type TestApiOptions = {
 };
 
 const audience = "client-data";
+
+const streamPrefixes = [...new Set(storedEvents.map(({ category }) => `${category}-`))];
 
 /** Both APIs in this process, over real HTTP, on real servers; with a database and orgs of their own. */
 export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -173,12 +182,39 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     const queryServer = await listen(queryApp, { host: "127.0.0.1", port: 0 });
     cleanUp.push(() => queryServer.close(0));
 
+    const definitions = projections.map(({ definition }) => definition);
+    const caughtUp = async () => {
+      const head = await command.eventStore.head({ streamPrefixes });
+      if (await query.readModels.waitFor(definitions, head, 15_000)) return;
+      throw new Error(`the read models did not catch up: ${logLines.slice(-5).join("")}`);
+    };
+
     const mongo = new MongoClient(commandEnv.MONGODB_URL);
     cleanUp.push(async () => {
       await mongo.db(commandEnv.MONGODB_DATABASE).dropDatabase();
       await mongo.db(commandEnv.KEYS_DATABASE).dropDatabase();
       await mongo.close();
     });
+
+    if (options.projections) {
+      const stopping = new AbortController();
+      const runner = new Runner({
+        database: mongo.db(commandEnv.MONGODB_DATABASE),
+        eventStore: command.eventStore,
+        opener: command.serializer,
+        isErased: async (owner) => (await command.keys.find(owner))?.customer === null,
+        projections,
+        storedEvents,
+        log: createLogger({ service: "projectors", level: "info", destination }),
+        metrics: runnerMetrics(createRegistry("projectors", "test")),
+      });
+      const running = runner.run(stopping.signal);
+      cleanUp.push(async () => {
+        stopping.abort();
+        await running;
+      });
+      await caughtUp();
+    }
 
     const caller = (headers: Readonly<Record<string, string>>): Caller => {
       const send = (method: string) => (path: string, request?: RequestOptions) =>
@@ -224,6 +260,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
         }
         return events;
       },
+      caughtUp,
       stop,
     };
   } catch (error) {
