@@ -28,7 +28,7 @@ export function jobId(cause: string, purpose: string): string {
  * so that a request never hangs on it.
  */
 export function failFastConnection(url: string, onError: (error: Error) => void): Redis {
-  return connection(url, onError, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 500 });
+  return connection(url, onError, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 250 });
 }
 
 /** Connection for BullMQ workers: waits for Redis for ever, as BullMQ demands. */

@@ -39,6 +39,10 @@ type Purse = { left: number; remaining: number; until: number; fetching: Promise
 /** A purse holds this part of a limit at most. */
 const blocksPerLimit = 10;
 const mostPurses = 50_000;
+/** After a failure Redis is left alone for so long, lest every customer waits for its timeout. */
+const awayMs = 1_000;
+
+type Limiters = { readonly shared: RateLimiterRedis; readonly own: RateLimiterMemory };
 
 /**
  * Rate limits counted in Redis over all processes, in fixed windows.
@@ -51,39 +55,43 @@ const mostPurses = 50_000;
  * @param redis a connection that fails fast: no offline queue, a command timeout
  */
 export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLimits {
-  const limiters = new Map<string, RateLimiterRedis>();
+  const limiters = new Map<string, Limiters>();
   const purses = new LRUCache<string, Purse>({ max: mostPurses });
+  let awayUntil = 0;
 
-  function limiterOf(name: string, { points, windowSeconds }: RateLimit): RateLimiterRedis {
+  function limitersOf(name: string, { points, windowSeconds }: RateLimit): Limiters {
     const key = `${name}:${points}:${windowSeconds}`;
-    let limiter = limiters.get(key);
-    if (!limiter) {
+    let made = limiters.get(key);
+    if (!made) {
       const limits = { keyPrefix: `client-data-limit:${name}`, points, duration: windowSeconds };
-      limiter = new RateLimiterRedis({
-        ...limits,
-        storeClient: redis,
-        rejectIfRedisNotReady: true,
-        insuranceLimiter: new RateLimiterMemory(limits),
-      });
-      limiters.set(key, limiter);
+      made = {
+        shared: new RateLimiterRedis({ ...limits, storeClient: redis, rejectIfRedisNotReady: true }),
+        own: new RateLimiterMemory(limits),
+      };
+      limiters.set(key, made);
     }
-    return limiter;
+    return made;
+  }
+
+  /** Counts points; whether they were there is in the answer. */
+  async function count(name: string, limit: RateLimit, owner: string, points: number) {
+    const { shared, own } = limitersOf(name, limit);
+    if (performance.now() >= awayUntil) {
+      try {
+        return await settled(shared.consume(owner, points));
+      } catch {
+        awayUntil = performance.now() + awayMs;
+      }
+    }
+    return settled(own.consume(owner, points));
   }
 
   async function fetchPoints(name: string, limit: RateLimit, owner: string, purse: Purse): Promise<void> {
     // A block that is refused would still be counted; near the end the blocks shrink to what is left.
     const known = purse.until > performance.now() ? purse.remaining : limit.points;
     const block = Math.max(1, Math.min(Math.ceil(limit.points / blocksPerLimit), known));
-    let answer: RateLimiterRes;
-    let left = block;
-    try {
-      answer = await limiterOf(name, limit).consume(owner, block);
-    } catch (refusal) {
-      if (!(refusal instanceof RateLimiterRes)) throw refusal;
-      answer = refusal;
-      left = 0;
-    }
-    purse.left = left;
+    const { granted, answer } = await count(name, limit, owner, block);
+    purse.left = granted ? block : 0;
     purse.remaining = answer.remainingPoints;
     purse.until = performance.now() + answer.msBeforeNext;
   }
@@ -112,6 +120,16 @@ export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLi
       return spendHeld(name, limit, purse) ?? spendFetched(name, limit, owner, purse);
     },
   };
+}
+
+/** The library rejects with its result where points are missing, and with an Error where Redis is. */
+async function settled(consuming: Promise<RateLimiterRes>): Promise<{ granted: boolean; answer: RateLimiterRes }> {
+  try {
+    return { granted: true, answer: await consuming };
+  } catch (refusal) {
+    if (refusal instanceof RateLimiterRes) return { granted: false, answer: refusal };
+    throw refusal;
+  }
 }
 
 /** Spends from the purse; undefined when it must be filled first. */
