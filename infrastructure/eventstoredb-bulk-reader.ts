@@ -1,21 +1,20 @@
 /**
  * Reading over the driver's own channel. The driver's `readAll` cannot filter, its reads and subscriptions ignore
  * deadlines, and its protobuf classes cost more than the rest of a read; here a `Read` call is decoded by hand.
- * With `eventstoredb.ts` the only file that knows the driver.
+ * Only the `eventstoredb*.ts` files know the driver.
  */
 import type { EventStoreDBClient } from "@eventstore/db-client";
 import sharedPb from "@eventstore/db-client/generated/shared_pb.js";
 import streamsPb from "@eventstore/db-client/generated/streams_pb.js";
 import {
   type CallOptions,
-  type Channel,
   type Client,
   type ClientReadableStream,
   type Metadata,
   makeGenericClientConstructor,
-  type ServiceClientConstructor,
 } from "@grpc/grpc-js";
 import type { LogPosition, StoredEvent, SubscriptionItem } from "./event-store.js";
+import { openCall } from "./eventstoredb-channel.js";
 
 const { ReadReq } = streamsPb;
 const { Options } = ReadReq;
@@ -34,18 +33,7 @@ export type ReadRequest = {
   readonly limit?: number;
 };
 
-/** The driver's protected members that open a call on its channel, with its credentials and its reconnecting. */
-type Driver = {
-  GRPCStreamCreator<Call>(
-    constructor: ServiceClientConstructor,
-    debugName: string,
-    creator: (client: Client) => Call,
-  ): () => Promise<Call>;
-  callArguments(options: object, callOptions: CallOptions): [Metadata, CallOptions];
-  getChannel(): Promise<Channel>;
-};
-
-const StreamsClient = makeGenericClientConstructor(
+const ReadClient = makeGenericClientConstructor(
   {
     read: {
       path: "/event_store.client.streams.Streams/Read",
@@ -76,16 +64,10 @@ export function openRead(
   request: ReadRequest,
   deadline?: Date,
 ): Promise<ClientReadableStream<ReadMessage>> {
-  const driver = client as unknown as Driver;
   const bytes = encodeReadRequest(request);
-  return driver.GRPCStreamCreator(StreamsClient, "read", (raw) =>
-    (raw as RawRead).read(bytes, ...driver.callArguments({}, { deadline: deadline ?? Number.POSITIVE_INFINITY })),
-  )();
-}
-
-/** Closes the connection, which the driver's `dispose` leaves open. */
-export async function closeChannel(client: EventStoreDBClient): Promise<void> {
-  (await (client as unknown as Driver).getChannel()).close();
+  const read = (raw: Client, metadata: Metadata, options: CallOptions) =>
+    (raw as RawRead).read(bytes, metadata, options);
+  return openCall(client, ReadClient, "read", read, deadline);
 }
 
 function encodeReadRequest(request: ReadRequest): Buffer {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ErrorType, EventStoreDBClient, jsonEvent, NO_STREAM } from "@eventstore/db-client";
+import { EventStoreDBClient } from "@eventstore/db-client";
 import { AppendWindow } from "./append-window.js";
 import {
   type Appended,
@@ -13,7 +13,9 @@ import {
   StoreUnavailable,
   WrongExpectedRevision,
 } from "./event-store.js";
-import { closeChannel, openRead, type ReadMessage, type ReadRequest } from "./eventstoredb-bulk-reader.js";
+import { BatchAppender, Unanswered } from "./eventstoredb-batch-append.js";
+import { openRead, type ReadMessage, type ReadRequest } from "./eventstoredb-bulk-reader.js";
+import { disconnect } from "./eventstoredb-channel.js";
 
 export type EventStoreOptions = {
   /** How long an append or a read is tried before `StoreUnavailable`. Default 5 s. */
@@ -22,7 +24,7 @@ export type EventStoreOptions = {
   readonly attemptMs?: number;
   /** How long a subscription may be silent before the head of the log is compared with it. Default 30 s. */
   readonly silenceMs?: number;
-  /** Told about what was survived: a lost connection, a forgiven rejection inside the driver. */
+  /** Told about what was survived, such as a connection that had to be given up. */
   readonly onProblem?: (problem: string, error: unknown) => void;
   /** Told the fate of each append and how long it took, re-sends included. */
   readonly onAppend?: (outcome: "appended" | "conflict" | "unavailable" | "failed", seconds: number) => void;
@@ -36,10 +38,6 @@ const epochStream = "store-epoch";
 /**
  * Connects to EventStoreDB, KurrentDB or the embedded store; lazily, so a process starts while the store is away.
  *
- * The driver keeps its pending appends in one table for the whole process, and an answer to an entry it has dropped
- * throws inside its stream handler. Hence one connection for appends and another for everything else, one adapter
- * per process, and a stuck connection is disposed of before the next one is made.
- *
  * @param url connection string, `esdb://host:2113?tls=false` or `esdb+discover://…`
  * @throws ParseError for a malformed connection string
  */
@@ -48,23 +46,11 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
   const attemptMs = options.attemptMs ?? 2_000;
   const silenceMs = options.silenceMs ?? 30_000;
   const report = options.onProblem ?? (() => {});
-  const forgive = forgiveLostWrites(report);
   const window = new AppendWindow();
-  const reader = EventStoreDBClient.connectionString(url);
-  let writer = Promise.resolve(EventStoreDBClient.connectionString(url));
+  let client = EventStoreDBClient.connectionString(url);
+  const appender = new BatchAppender(() => client);
   let closed = false;
   let epoch: Promise<string> | undefined;
-
-  /** Gives up a connection whose server does not answer. Whoever else waits on it fails over with the same ids. */
-  function replaceWriter(stuck: EventStoreDBClient): void {
-    writer = writer.then(async (current) => {
-      if (current !== stuck || closed) return current;
-      report("the event store did not answer in time: connecting anew", undefined);
-      await stuck.dispose();
-      await closeChannel(stuck);
-      return EventStoreDBClient.connectionString(url);
-    });
-  }
 
   async function appendOnce(
     stream: string,
@@ -72,19 +58,24 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
     events: readonly EventToStore[],
     limitMs: number,
   ): Promise<Appended> {
-    const proposed = events.map(({ id, type, data, metadata }) =>
-      jsonEvent({ id, type, data: data as Record<string, unknown>, metadata: metadata as Record<string, unknown> }),
-    );
-    const client = await writer;
-    const expectedRevision = expected === "no-stream" ? NO_STREAM : BigInt(expected);
-    // Batch appends have no deadline in the driver, so the limit is ours.
-    const answer = await within(limitMs, client.appendToStream(stream, proposed, { expectedRevision }));
-    if (answer === "late") {
-      replaceWriter(client);
-      throw new StoreUnavailable(new Error(`no answer to an append within ${limitMs} ms`));
+    const used = client;
+    try {
+      return await appender.append(stream, expected, events, limitMs);
+    } catch (error) {
+      if (error instanceof Unanswered) replaceConnection(used, error);
+      throw error;
     }
-    if (!answer.position) throw new Error("the store confirmed an append without its position");
-    return { revision: Number(answer.nextExpectedRevision), position: logPosition(answer.position.commit) };
+  }
+
+  /**
+   * Gives up a connection whose server does not answer; keep-alive would take twenty seconds to notice. Calls on it
+   * fail and are made again by whoever made them.
+   */
+  function replaceConnection(stuck: EventStoreDBClient, error: unknown): void {
+    if (client !== stuck || closed) return;
+    report("the event store does not answer: connecting anew", error);
+    client = EventStoreDBClient.connectionString(url);
+    disconnect(stuck).catch((failure) => report("a connection could not be closed", failure));
   }
 
   async function append(
@@ -103,10 +94,7 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
       outcome = "appended";
       return appended;
     } catch (error) {
-      if (errorType(error) === ErrorType.WRONG_EXPECTED_VERSION) {
-        outcome = "conflict";
-        throw new WrongExpectedRevision(stream);
-      }
+      if (error instanceof WrongExpectedRevision) outcome = "conflict";
       if (error instanceof StoreUnavailable) outcome = "unavailable";
       throw error;
     } finally {
@@ -137,7 +125,7 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
   function readAll(request: ReadRequest & { limit: number }): Promise<StoredEvent[]> {
     return retrying(async (limitMs) => {
       const events: StoredEvent[] = [];
-      const call = await openRead(reader, request, new Date(Date.now() + limitMs));
+      const call = await openRead(client, request, new Date(Date.now() + limitMs));
       for await (const message of call) {
         if (message.kind === "event") events.push(message.event);
       }
@@ -160,7 +148,7 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
     signal: AbortSignal | undefined,
     onSilence: () => void | Promise<void>,
   ): AsyncGenerator<ReadMessage> {
-    const call = await openRead(reader, request).catch((error) => {
+    const call = await openRead(client, request).catch((error) => {
       throw new StoreUnavailable(error);
     });
     // Not with the signal's own reason: a DOMException has a numeric code, takes the driver in as a gRPC error, and
@@ -255,11 +243,7 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
 
     async close() {
       closed = true;
-      for (const client of [reader, await writer]) {
-        await client.dispose();
-        await closeChannel(client);
-      }
-      forgive.stop();
+      await disconnect(client);
     },
   };
 
@@ -284,65 +268,15 @@ function readFrom(after: LogPosition): LogPosition | "start" {
   return after === logStart ? "start" : after;
 }
 
-function logPosition(commit: bigint): LogPosition {
-  return commit.toString().padStart(20, "0");
-}
-
-/** Waits for a promise, at most so long; a late rejection is swallowed, the caller has moved on. */
-async function within<T>(limitMs: number, promise: Promise<T>): Promise<T | "late"> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<"late">((resolve) => {
-    timer = setTimeout(resolve, limitMs, "late");
-  });
-  promise.catch(() => {});
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function errorType(error: unknown): string | undefined {
-  return (error as { type?: string } | null)?.type;
-}
-
-const passingTypes: readonly (string | undefined)[] = [
-  ErrorType.UNAVAILABLE,
-  ErrorType.CANCELLED,
-  ErrorType.DEADLINE_EXCEEDED,
-  ErrorType.TIMEOUT,
-  ErrorType.NOT_LEADER,
-];
-
 /** gRPC: cancelled, unknown, deadline exceeded, aborted, internal (a reset stream), unavailable. */
 const passingCodes: readonly (number | undefined)[] = [1, 2, 4, 10, 13, 14];
 
 /** Whether trying again may help: the connection or the server failed, not the request. */
 function isPassing(error: unknown): boolean {
-  if (error instanceof StoreUnavailable) return true;
-  const type = errorType(error);
-  if (type !== undefined && type !== ErrorType.UNKNOWN) return passingTypes.includes(type);
-  // Raw calls and the driver's catch-all: the gRPC code tells, and a batch answer "unknown" has none.
-  const { code } = error as { code?: number };
-  return code === undefined ? type === ErrorType.UNKNOWN : passingCodes.includes(code);
+  return error instanceof StoreUnavailable || passingCodes.includes((error as { code?: number } | null)?.code);
 }
 
 /** Size as the window counts it; metadata is about 600 bytes. */
 function approximateBytes(events: readonly EventToStore[]): number {
   return events.reduce((sum, { data }) => sum + 600 + (JSON.stringify(data)?.length ?? 0), 0);
-}
-
-/**
- * The driver rejects a promise nobody holds when the connection breaks while writes wait behind back-pressure; the
- * append itself is rejected too, and re-sent. Any other unhandled rejection goes on to end the process, as ever.
- */
-function forgiveLostWrites(report: (problem: string, error: unknown) => void): { stop(): void } {
-  const listener = (reason: unknown) => {
-    const { code, details, metadata } = (reason ?? {}) as { code?: number; details?: string; metadata?: unknown };
-    const lost = (code === 14 || code === 1) && typeof details === "string" && metadata !== undefined;
-    if (!lost) throw reason;
-    report("the connection to the event store broke under queued writes", reason);
-  };
-  process.on("unhandledRejection", listener);
-  return { stop: () => void process.off("unhandledRejection", listener) };
 }
