@@ -5,7 +5,14 @@ import { algorithm, audience } from "./identity.js";
 export function localOrgSettings(org: string, issuer: string): OrgSettingsFile {
   return {
     orgs: {
-      [org]: { issuer, jwksUri: `${issuer}/jwks`, audience, algorithms: [algorithm], corsOrigins: ["*"] },
+      [org]: {
+        issuer,
+        jwksUri: `${issuer}/jwks`,
+        audience,
+        algorithms: [algorithm],
+        corsOrigins: ["*"],
+        metadataKeys: ["loyaltyNumber", "preferredStore"],
+      },
     },
   };
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   type BackingService,
@@ -46,6 +47,7 @@ export const stackFileName = "stack.json";
 export const issuerKeyFileName = "issuer-key.json";
 const portsFileName = "ports.json";
 const secretsFileName = "secrets.json";
+const sampleDataFileName = "sample-data.json";
 
 /** An empty MongoDB already takes 300 MB, for its journal. */
 const freeBytesNeeded = 400 * 1024 ** 2;
@@ -125,6 +127,7 @@ export async function startStack(settings: Settings, say: (line: string) => void
   try {
     signal.throwIfAborted();
     await folder.remove(stackFileName);
+    const sample = await sampleDataWanted(folder, settings);
     const ports = await choosePorts(folder, settings);
     const key = await keptIn<IssuerKey>(folder, issuerKeyFileName, createIssuerKey);
     const started = await startIssuer({ key, port: ports.issuer, org: localOrg, people });
@@ -198,6 +201,13 @@ export async function startStack(settings: Settings, say: (line: string) => void
       ...(await signTokens(key, started.url)),
       pids: pidsOf(children),
     };
+    if (sample) {
+      say("Loading sample data ...");
+      const { loadSampleData } = await import("./sample-data.js");
+      await loadSampleData(file);
+      await folder.write(sampleDataFileName, { loaded: true });
+    }
+    signal.throwIfAborted();
     return {
       file,
       environment,
@@ -250,6 +260,18 @@ async function choosePorts(folder: DataFolder, settings: Settings): Promise<Reco
   if (settings.port !== 0) ports.gateway = settings.port;
   await folder.write(portsFileName, ports);
   return ports;
+}
+
+/**
+ * Sample data are for an empty store of our own: when this is its first start, or an earlier load was interrupted.
+ * A store that somebody else runs is never taken for empty.
+ */
+async function sampleDataWanted(folder: DataFolder, settings: Settings): Promise<boolean> {
+  if (!settings.sampleData || settings.given.eventStore !== undefined) return false;
+  const earlier = await folder.read<{ loaded: boolean }>(sampleDataFileName);
+  if (earlier === undefined && existsSync(join(folder.path, directoryOf.eventStore))) return false;
+  if (earlier === undefined) await folder.write(sampleDataFileName, { loaded: false });
+  return !earlier?.loaded;
 }
 
 /** Reads what an earlier start made and kept, or makes it now. */
