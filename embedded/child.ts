@@ -62,7 +62,7 @@ export function startChild(spec: ChildSpec, events: ChildEvents = {}): Child {
     const startedAt = Date.now();
     const running = spawnProcess(spec);
     current = running;
-    events.started?.();
+    queueMicrotask(() => events.started?.()); // the caller has the child in its hands by then
     try {
       await untilReady(spec, running, startedAt + (spec.startTimeoutMs ?? 60_000));
     } catch (error) {

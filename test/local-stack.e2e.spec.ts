@@ -68,6 +68,8 @@ describe("local stack", () => {
       expect(exp - iat).to.be.at.least(12 * 3600);
     }
     expect(decodeJwt(file.serviceToken)).to.include({ typ: "service", org: file.org });
+    const recorded: { pid: number }[] = JSON.parse(await readFile(join(folder, "processes.json"), "utf8"));
+    expect(recorded.map(({ pid }) => pid)).to.have.members(pidsOf(file));
   });
 
   it("keeps secrets to its owner, and addresses and keys over a restart", async () => {
