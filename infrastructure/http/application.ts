@@ -208,8 +208,11 @@ function finish(app: Express, log: Logger): void {
   app.use((error: unknown, req: Request, res: Response, _next: NextFunction) => {
     const problem = problemOf(error);
     res.locals.problemCode = problem.code;
-    if (problem.status >= 500)
-      log.error({ ...describe(req, res), status: problem.status, err: error }, "request failed");
+    if (problem.status >= 500) {
+      // What is briefly away is no fault of the program.
+      const level = problem.status === 503 ? "warn" : "error";
+      log[level]({ ...describe(req, res), status: problem.status, err: error }, "request failed");
+    }
     if (res.headersSent) res.destroy();
     else sendProblem(req, res, problem);
   });
