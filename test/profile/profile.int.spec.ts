@@ -1,6 +1,11 @@
 import { expect } from "chai";
 import { streams } from "#domain/core/identifiers.js";
-import { type Caller, startApi, type TestApi } from "../support/api.js";
+import { type Answer, type Caller, startApi, type TestApi } from "../support/api.js";
+
+/** A read that waits for what a command wrote. */
+const once = (written: Answer) => ({
+  headers: { "x-min-log-position": written.headers.get("x-log-position") ?? "", prefer: "wait=10" },
+});
 
 describe("profile over HTTP", () => {
   let api: TestApi;
@@ -8,7 +13,7 @@ describe("profile over HTTP", () => {
   let customer = 0;
 
   before(async () => {
-    api = await startApi({ settings: { metadataKeys: ["shoeSize", "tier"] } });
+    api = await startApi({ projections: true, settings: { metadataKeys: ["shoeSize", "tier"] } });
   });
   after(() => api?.stop());
   beforeEach(async () => {
@@ -207,6 +212,44 @@ describe("profile over HTTP", () => {
       expect(JSON.stringify(stored.data)).not.to.match(/Secretia|4930555555|Example\.com/i);
     }
     expect(seen).to.equal(2);
+  });
+
+  describe("read back", () => {
+    it("shows what the token says before the first command, with a version that If-Match takes", async () => {
+      const { status, body } = await ada.get("/client-data/profile");
+      expect([status, body.version]).to.deep.equal([200, 0]);
+      expect(body.data).to.include({ email: "Ada@example.com", name: "Ada Lovelace", language: null });
+      const first = await ada.put("/client-data/profile", { body: { language: "de" }, headers: { "if-match": '"0"' } });
+      expect(first.status).to.equal(200);
+    });
+
+    it("shows the very record that the command answered with", async () => {
+      const body = { name: "Ada", about: "Countess", marketing: { sms: true }, metadata: { shoeSize: 38 } };
+      const written = await ada.put("/client-data/profile", { body });
+      const read = await ada.get("/client-data/profile", once(written));
+      expect(read.status).to.equal(200);
+      expect(read.body).to.deep.equal(written.body);
+    });
+
+    it("answers 304 until it changes, whoever else writes", async () => {
+      const written = await ada.put("/client-data/profile", { body: { name: "Ada" } });
+      const read = await ada.get("/client-data/profile", once(written));
+      const etag = read.headers.get("etag") ?? "";
+      expect(etag).to.match(/^W\//);
+      const bob = await api.as(`bob-${customer}`);
+      await api.caughtUp();
+      await bob.put("/client-data/profile", { body: { name: "Bob" } });
+      await api.caughtUp();
+      const same = await ada.get("/client-data/profile", { headers: { "if-none-match": etag } });
+      expect([same.status, same.body]).to.deep.equal([304, ""]);
+      const other = await bob.get("/client-data/profile", { headers: { "if-none-match": etag } });
+      expect([other.status, other.body.data.name]).to.deep.equal([200, "Bob"]);
+      const changed = await ada.put("/client-data/profile", { body: { name: "Ada K." } });
+      const fresh = await ada.get("/client-data/profile", {
+        headers: { ...once(changed).headers, "if-none-match": etag },
+      });
+      expect([fresh.status, fresh.body.data.name]).to.deep.equal([200, "Ada K."]);
+    });
   });
 
   describe("fed by the platform", () => {

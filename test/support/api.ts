@@ -23,7 +23,7 @@ import { createCommandApi } from "../../command-api/application.js";
 import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
 import { createQueryApi, queryDocuments } from "../../query-api/application.js";
 import { openQueryDependencies, queryEnvironment } from "../../query-api/dependencies.js";
-import { backingServices } from "./stack.js";
+import { backingServices, startBackingServices } from "./stack.js";
 
 /** An answer as a test looks at it; `body` is parsed when it is JSON, of whatever shape, else text. */
 export type Answer = {
@@ -119,6 +119,9 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
   try {
     const services = await backingServices();
     cleanUp.push(() => services.stop());
+    // Projections read the whole log, and other tests' personal data is sealed under keys this one does not have.
+    const ownStore = options.projections ? await startBackingServices({ services: ["eventStore"] }) : undefined;
+    if (ownStore) cleanUp.push(() => ownStore.stop());
     const name = randomBytes(5).toString("hex");
     const org = `org-${name}`;
     const otherOrg = `other-${name}`;
@@ -140,6 +143,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     const source = {
       NODE_ENV: "test",
       ...services.env,
+      ...ownStore?.env,
       MONGODB_DATABASE: `test-${name}`,
       KEYS_DATABASE: `test-keys-${name}`,
       MASTER_KEYS: `test:${randomBytes(32).toString("base64")}`,

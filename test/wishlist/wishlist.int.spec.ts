@@ -41,7 +41,7 @@ describe("wishlist over HTTP", () => {
 
   describe("with the products the platform feeds", () => {
     before(async () => {
-      api = await startApi();
+      api = await startApi({ projections: true });
     });
     after(() => api?.stop());
     beforeEach(nextCustomer);
@@ -145,6 +145,104 @@ describe("wishlist over HTTP", () => {
       const full = await ada.post("/client-data/wishlist/one-more");
       expect([full.status, full.body.code, full.body.limit]).to.deep.equal([422, "WISHLIST_FULL", 500]);
       expect((await ada.post("/client-data/wishlist/m-7")).status).to.equal(200);
+    });
+
+    describe("read back", () => {
+      const list = async (query = "") => (await ada.get(`/client-data/wishlist${query}`)).body;
+      const ids = (body: { data: { data: { productId: string } }[] }) => body.data.map(({ data }) => data.productId);
+
+      it("is an empty list for a new customer", async () => {
+        const { status, body } = await ada.get("/client-data/wishlist");
+        expect(status).to.equal(200);
+        expect(body).to.deep.equal({ data: [], total: 0, totalPages: 0, hasNext: false, page: 1, pageSize: 50 });
+      });
+
+      it("shows the very record that the command answered with", async () => {
+        const written = await ada.post("/client-data/wishlist/p-1", { body: { note: "for Mum", quantity: 2 } });
+        await api.caughtUp();
+        expect((await list()).data).to.deep.equal([written.body]);
+        await ada.delete("/client-data/wishlist/p-1");
+        await api.caughtUp();
+        expect((await list()).data).to.deep.equal([]);
+      });
+
+      it("tells what the catalogue says now, and what the price was", async () => {
+        const platform = await api.asService();
+        const product = { ...kettle, name: `Kettle ${customer}` };
+        const path = `/internal/ingest/products/pot-${customer}`;
+        await platform.put(path, { body: { sourceRevision: 1, ...product } });
+        await api.caughtUp();
+        const added = await ada.post(`/client-data/wishlist/pot-${customer}`);
+        expect(added.body.data.priceMinorWhenAdded).to.equal(4900);
+        await api.caughtUp();
+        const before = await ada.get("/client-data/wishlist");
+        await platform.put(path, { body: { sourceRevision: 2, ...product, priceMinor: 3900, inStock: false } });
+        await api.caughtUp();
+        const etag = before.headers.get("etag") ?? "";
+        const { status, body } = await ada.get("/client-data/wishlist", { headers: { "if-none-match": etag } });
+        expect(status).to.equal(200);
+        expect(body.data[0].data).to.deep.include({
+          priceWhenAdded: 49,
+          priceMinorWhenAdded: 4900,
+          product: { ...product, priceMinor: 3900, inStock: false },
+        });
+        const fresh = (await ada.get("/client-data/wishlist")).headers.get("etag") ?? "";
+        const again = await ada.get("/client-data/wishlist", { headers: { "if-none-match": fresh } });
+        expect(again.status).to.equal(304);
+      });
+
+      it("sorts by when it was added, by the product's name and price, and pages with p and with a cursor", async () => {
+        const platform = await api.asService();
+        const products = [
+          ["s-1", "Zebra", 300],
+          ["s-2", "apple", 100],
+          ["s-3", "Mango", 200],
+        ] as const;
+        for (const [id, name, priceMinor] of products) {
+          const body = { sourceRevision: 1, ...kettle, name, priceMinor };
+          await platform.put(`/internal/ingest/products/${id}`, { body });
+          await ada.post(`/client-data/wishlist/${id}`);
+        }
+        await ada.post("/client-data/wishlist/s-unknown");
+        await api.caughtUp();
+        expect(ids(await list())).to.deep.equal(["s-unknown", "s-3", "s-2", "s-1"]);
+        expect(ids(await list("?st=asc"))).to.deep.equal(["s-1", "s-2", "s-3", "s-unknown"]);
+        const byName = "?s=product.name&st=asc";
+        expect(ids(await list(byName))).to.deep.equal(["s-unknown", "s-2", "s-3", "s-1"]);
+        expect(ids(await list("?s=data.product.priceMinor"))).to.deep.equal(["s-1", "s-3", "s-2", "s-unknown"]);
+        const second = await list(`${byName}&ps=2&p=2`);
+        expect(ids(second)).to.deep.equal(["s-3", "s-1"]);
+        expect(second).to.include({ total: 4, totalPages: 2, hasNext: false, page: 2, pageSize: 2 });
+        const first = await list(`${byName}&ps=3&count=false`);
+        expect(first).to.include({ hasNext: true }).and.not.have.property("total");
+        const rest = await list(`${byName}&ps=3&cursor=${first.nextCursor}`);
+        expect(ids(rest)).to.deep.equal(["s-1"]);
+        expect(await list("?p=9")).to.deep.include({ data: [], total: 4, hasNext: false });
+        const foreign = await ada.get(`/client-data/wishlist?ps=3&cursor=${first.nextCursor}`);
+        expect([foreign.status, foreign.body.code]).to.deep.equal([400, "INVALID_QUERY"]);
+        const unsortable = await ada.get("/client-data/wishlist?s=data.note");
+        expect([unsortable.status, unsortable.body.code]).to.deep.equal([400, "SORT_NOT_ALLOWED"]);
+        expect(unsortable.body.allowed).to.include("data.addedAt");
+      });
+
+      it("answers for the hearts of a page only", async () => {
+        for (const id of ["h-1", "h-2", "h-3"]) await ada.post(`/client-data/wishlist/${id}`);
+        await api.caughtUp();
+        const some = await list("?ids=h-1,h-3,h-9&st=asc");
+        expect(ids(some)).to.deep.equal(["h-1", "h-3"]);
+        expect(some.total).to.equal(2);
+        const many = await ada.get(`/client-data/wishlist?ids=${Array(201).fill("h").join(",")}`);
+        expect([many.status, many.body.code]).to.deep.equal([400, "INVALID_QUERY"]);
+      });
+
+      it("belongs to its customer alone", async () => {
+        await ada.post("/client-data/wishlist/secret");
+        const bob = await api.as(`bob-${customer}`);
+        await bob.delete("/client-data/wishlist/secret");
+        await api.caughtUp();
+        expect((await bob.get("/client-data/wishlist")).body.total).to.equal(0);
+        expect(ids(await list())).to.deep.equal(["secret"]);
+      });
     });
 
     const refusals: [what: string, path: string, body: unknown, field: string, code?: string][] = [
