@@ -2,10 +2,7 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { UNAUTHENTICATED } from "./status.js";
-import type { Call } from "./transport.js";
-
-/** Decides on a call before it is handled; a refused call is failed here. */
-export type Guard = (call: Call) => boolean;
+import type { Guard } from "./grpc.js";
 
 export const allowEverybody: Guard = () => true;
 

@@ -14,7 +14,7 @@ import {
   streamNotFoundResponse,
 } from "./responses.js";
 import { streamDeleted } from "./status.js";
-import type { Call } from "./transport.js";
+import type { Call } from "./grpc.js";
 
 /** A read: everything of the request but that it is limited. */
 export type LimitedRead = ReadRequest & { readonly count: number };

@@ -1,16 +1,17 @@
 /** The server: database, log, group commit and services put together, and taken down in order. */
 
 import { randomUUID } from "node:crypto";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { allowEverybody, requireAdministrator } from "./authentication.js";
 import { Checkpoints } from "./checkpoints.js";
 import { Database, explain } from "./database.js";
 import { EventLog } from "./event-log.js";
 import type { ProposedEvent } from "./events.js";
 import { GroupCommit } from "./group-commit.js";
+import { OpenCalls, Router } from "./grpc.js";
+import { Listener, type Tls } from "./listener.js";
 import { gossipService, serverFeaturesService, streamsService } from "./services.js";
 import { StartupError } from "./startup-error.js";
-import { OpenCalls, toGrpcService } from "./transport.js";
+import { CANCELLED_BY_SHUTDOWN } from "./status.js";
 
 export interface ServerOptions {
   /** Address to listen at, and to be known by in gossip. */
@@ -20,9 +21,7 @@ export interface ServerOptions {
   /** Folder of the database; undefined: in memory, gone with the process. */
   readonly databaseFolder: string | undefined;
   /** PEM texts; undefined: no TLS, and nobody is asked who they are. */
-  readonly tls:
-    | { readonly certificate: Buffer; readonly privateKey: Buffer; readonly adminPassword: string }
-    | undefined;
+  readonly tls: (Tls & { readonly adminPassword: string }) | undefined;
 }
 
 export interface ServerEvents {
@@ -38,12 +37,6 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** Larger than any part that clients send (3 MiB of events), with room for a single large event. */
-const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
-
-/** Clients ping every 10 s by default; so do we, and drop the connection of one that has vanished. */
-const KEEPALIVE_MS = 10_000;
-
 /**
  * Starts serving.
  *
@@ -54,29 +47,23 @@ export async function startServer(options: ServerOptions, events: ServerEvents):
   const log = openLog(database);
   const checkpoints = database.file === undefined ? undefined : new Checkpoints(database.file, events.onFailure);
   const commit = new GroupCommit(log, checkpoints, events.onFailure);
-  const openCalls = new OpenCalls();
+  const calls = new OpenCalls();
+  const router = new Router(calls, events.onFault);
   const address = { host: options.host, port: options.port };
-
-  const server = new Server({
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": -1,
-    "grpc.keepalive_time_ms": KEEPALIVE_MS,
-    "grpc.keepalive_timeout_ms": KEEPALIVE_MS,
-  });
   const guard = options.tls === undefined ? allowEverybody : requireAdministrator(options.tls.adminPassword);
-  const add = (service: Parameters<typeof toGrpcService>[0], who = guard) =>
-    server.addService(...toGrpcService(service, openCalls, who, events.onFault));
-  add(streamsService(log, commit, events.onFault));
+  router.add(streamsService(log, commit, events.onFault), guard);
   // Clients ask these two before they have anybody to be.
-  add(serverFeaturesService(), allowEverybody);
-  add(
+  router.add(serverFeaturesService(), allowEverybody);
+  router.add(
     gossipService(() => address),
     allowEverybody,
   );
 
+  let listener: Listener;
   try {
+    listener = new Listener(router, options.tls);
     if (log.lastPosition === 0) await writeFirstRecords(commit);
-    address.port = await listen(server, options);
+    address.port = await listener.listen(options.host, options.port);
   } catch (error) {
     database.close();
     throw error;
@@ -84,8 +71,8 @@ export async function startServer(options: ServerOptions, events: ServerEvents):
   return {
     port: address.port,
     async stop() {
-      openCalls.cancelAll();
-      await Promise.race([shutDown(server), commit.drain().then(() => server.forceShutdown())]);
+      calls.failAll(CANCELLED_BY_SHUTDOWN);
+      await listener.close();
       await commit.drain();
       await checkpoints?.stop();
       database.close();
@@ -100,35 +87,6 @@ function openLog(database: Database): EventLog {
     database.close();
     throw new StartupError(explain(error, database.file ?? "The database in memory"));
   }
-}
-
-function shutDown(server: Server): Promise<void> {
-  return new Promise((resolve) => server.tryShutdown(() => resolve()));
-}
-
-function listen(server: Server, { host, port, tls }: ServerOptions): Promise<number> {
-  let credentials: ServerCredentials;
-  try {
-    credentials =
-      tls === undefined
-        ? ServerCredentials.createInsecure()
-        : ServerCredentials.createSsl(null, [{ cert_chain: tls.certificate, private_key: tls.privateKey }]);
-  } catch (error) {
-    throw new StartupError(`The certificate or its private key cannot be used: ${(error as Error).message}.`);
-  }
-  const hostInAddress = host.includes(":") ? `[${host}]` : host;
-  return new Promise((resolve, reject) => {
-    server.bindAsync(`${hostInAddress}:${port}`, credentials, (error, boundPort) => {
-      if (error === null) resolve(boundPort);
-      else reject(new StartupError(explainListenError(error.message, host, port)));
-    });
-  });
-}
-
-function explainListenError(message: string, host: string, port: number): string {
-  if (message.includes("EADDRINUSE")) return `Port ${port} on ${host} is already in use.`;
-  if (message.includes("EACCES")) return `Port ${port} on ${host} may not be used by this user.`;
-  return `Cannot listen at ${host}:${port}: ${message}.`;
 }
 
 /** A fresh store of the original kind is not empty either: it holds its first user. */

@@ -10,7 +10,7 @@ import type { SupportedMethod } from "./responses.js";
 import { gossipResponse, supportedMethodsResponse } from "./responses.js";
 import { INTERNAL_ERROR } from "./status.js";
 import { serveSubscription } from "./subscriptions.js";
-import type { Call, OpenCall, Service } from "./transport.js";
+import type { Call, OpenCall, Service } from "./grpc.js";
 import { openAppend, openBatchAppend, openDelete, requestFault } from "./write-calls.js";
 
 /** The server version that clients are told: they choose their behaviour by it. */

@@ -9,6 +9,7 @@ export const Code = {
   PERMISSION_DENIED: 7,
   FAILED_PRECONDITION: 9,
   ABORTED: 10,
+  RESOURCE_EXHAUSTED: 8,
   UNIMPLEMENTED: 12,
   INTERNAL: 13,
   UNAVAILABLE: 14,
@@ -72,8 +73,16 @@ export function invalidArgument(details: string): FailureStatus {
 
 export const DEADLINE_EXCEEDED: FailureStatus = { code: Code.DEADLINE_EXCEEDED, details: "Deadline exceeded" };
 export const CANCELLED_BY_SHUTDOWN: FailureStatus = { code: Code.CANCELLED, details: "The server is shutting down" };
-export const SHUTTING_DOWN: FailureStatus = { code: Code.UNAVAILABLE, details: "The server is shutting down" };
 export const INTERNAL_ERROR: FailureStatus = { code: Code.INTERNAL, details: "The server failed on this call" };
 
 /** No or wrong credentials. */
 export const UNAUTHENTICATED: FailureStatus = { code: Code.UNAUTHENTICATED, details: "Unauthenticated" };
+
+export const COMPRESSION_NOT_SUPPORTED: FailureStatus = {
+  code: Code.UNIMPLEMENTED,
+  details: "Compressed messages are not supported",
+};
+export const MESSAGE_TOO_LARGE: FailureStatus = {
+  code: Code.RESOURCE_EXHAUSTED,
+  details: "The message is larger than the server accepts",
+};

@@ -16,7 +16,7 @@ import type { ReadRequest } from "./requests.js";
 import { BadRequest } from "./requests.js";
 import { caughtUpResponse, checkpointResponse, confirmationResponse } from "./responses.js";
 import { streamDeleted } from "./status.js";
-import type { Call } from "./transport.js";
+import type { Call } from "./grpc.js";
 
 /** What a subscription takes its records from. */
 interface Source {

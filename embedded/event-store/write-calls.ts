@@ -27,7 +27,7 @@ import {
   streamDeleted,
   wrongExpectedVersion,
 } from "./status.js";
-import type { Call, CallHandler } from "./transport.js";
+import type { Call, CallHandler } from "./grpc.js";
 
 /** The events of one append together, in bytes; the original server's default. */
 const MAX_APPEND_SIZE = 1024 * 1024;
