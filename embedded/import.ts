@@ -13,6 +13,8 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startProgress } from "#infrastructure/progress.js";
+import { dataFolderPath } from "./data-folder.js";
+import { type StackFile, stackFileName } from "./stack.js";
 
 /** Where and as whom to import. */
 export type ImportTarget = { readonly commandApi: string; readonly org: string; readonly serviceToken: string };
@@ -38,16 +40,16 @@ type NumberedLine = { readonly number: number; readonly text: string };
 type LineAnswer = { path: string | null; status: number; applied?: boolean; problem?: { code?: string } };
 
 /** Limits of `POST /internal/ingest/batch`; the newline counts. */
-const batchLines = 1_000;
-const batchBytes = 5 * 1024 * 1024;
+const mostLines = 1_000;
+const mostBytes = 5 * 1024 * 1024;
 
 /**
  * Imports a file. Lines of one record go through one lane, so they keep their order; lanes run at once. Progress is
  * the number of lines answered without a gap, kept in a file named by the content's digest: an import that was stopped
  * goes on there, one that finished starts anew, and sending a line twice is harmless.
  *
- * @param options `folder` holds progress and refused lines; `lanes` is how many batches are under way at once;
- *   `patienceMs` how long a batch is repeated while the stack is unreachable or overloaded
+ * @param options `folder` holds progress and refused lines; `lanes` is how many batches are under way at once,
+ *   `batchLines` how many lines one has at most; `patienceMs` how long a batch is repeated while the stack is unreachable or overloaded
  * @throws ImportInterrupted when the stack stays unreachable
  */
 export async function importFile(
@@ -56,12 +58,13 @@ export async function importFile(
   options: {
     readonly folder: string;
     readonly lanes?: number;
+    readonly batchLines?: number;
     readonly patienceMs?: number;
     readonly signal?: AbortSignal;
     readonly showProgress?: boolean;
   },
 ): Promise<ImportResult> {
-  const { lanes: laneCount = 4, patienceMs = 60_000 } = options;
+  const { lanes: laneCount = 4, batchLines = mostLines, patienceMs = 60_000 } = options;
   const began = performance.now();
   const stop = new AbortController(); // one lane's failure stops the others
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
@@ -77,7 +80,7 @@ export async function importFile(
   const progress = options.showProgress
     ? startProgress({ label: "Importing", unit: "lines", total: lines, start: skipped })
     : undefined;
-  const lanes = Array.from({ length: laneCount }, () => new Lane());
+  const lanes = Array.from({ length: laneCount }, () => new Lane(Math.min(batchLines, mostLines)));
   let read = skipped;
   let saved = skipped;
 
@@ -151,14 +154,19 @@ export async function importFile(
 
 /** Lines waiting for their batch, and the batch under way. */
 class Lane {
+  private readonly mostLines: number;
   private waiting: NumberedLine[] = [];
   private bytes = 0;
   private underWay: readonly NumberedLine[] = [];
   /** Settles when the batch under way is answered. */
   free: Promise<void> = Promise.resolve();
 
+  constructor(mostLines: number) {
+    this.mostLines = mostLines;
+  }
+
   hasRoomFor(text: string): boolean {
-    return this.waiting.length < batchLines && this.bytes + Buffer.byteLength(text) + 1 <= batchBytes;
+    return this.waiting.length < this.mostLines && this.bytes + Buffer.byteLength(text) + 1 <= mostBytes;
   }
   add(line: NumberedLine): void {
     this.waiting.push(line);
@@ -286,9 +294,9 @@ async function linesDone(progressFile: string): Promise<number> {
 /** The running stack as `DATA_DIR/stack.json` tells it, each part overridden by the environment. */
 function findTarget(dataFolder: string): ImportTarget {
   const { COMMAND_API_URL, SERVICE_TOKEN, ORG_ID } = process.env;
-  let stack: { commandApi?: string; org?: string; serviceToken?: string } = {};
+  let stack: Partial<StackFile> = {};
   try {
-    stack = JSON.parse(readFileSync(join(dataFolder, "stack.json"), "utf8"));
+    stack = JSON.parse(readFileSync(join(dataFolder, stackFileName), "utf8"));
   } catch {
     // not running here; the environment may say enough
   }
@@ -315,7 +323,7 @@ async function main(): Promise<number> {
   }
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
-  const dataFolder = resolve(process.env.DATA_DIR || ".local");
+  const dataFolder = dataFolderPath();
   try {
     const target = findTarget(dataFolder);
     const folder = join(dataFolder, "imports");
