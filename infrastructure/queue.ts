@@ -2,8 +2,7 @@ import { Redis, type RedisOptions } from "ioredis";
 
 /** Every queue, by the name it has in Redis. Payloads are ids only: the worker loads the rest. */
 export const queueNames = {
-  deliveries: "deliveries",
-  dueWork: "due-work",
+  reactions: "reactions",
 } as const;
 
 export type QueueName = (typeof queueNames)[keyof typeof queueNames];
