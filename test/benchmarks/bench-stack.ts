@@ -6,6 +6,9 @@ import type { Issuer } from "../support/token-issuer.js";
 import type { BenchContext } from "./bench-result.js";
 import { type LoadGenerator, startLoadGenerator } from "./rounds.js";
 
+/** Database of the read models. */
+export const database = "client-data";
+
 /** Customers that requests are sent for; each store holds these, whatever else it holds. */
 const sampleSize = 1_000;
 

@@ -2,11 +2,9 @@ import { MongoClient } from "mongodb";
 import { generationName, generationRows, readModelKey } from "#infrastructure/read-models.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { type Benchmark, benchResult, median } from "./bench-result.js";
-import type { Benches } from "./bench-stack.js";
+import { type Benches, database } from "./bench-stack.js";
 import { startProcess } from "./child-process.js";
 import { inTurns, summary } from "./rounds.js";
-
-const database = "client-data";
 
 /** GET dashboard against the least any server must do for it. */
 export const dashboard: Benchmark<Benches> = {

@@ -1,7 +1,10 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { MongoClient } from "mongodb";
+import { request, requestRows } from "#projectors/runner/requests.js";
 import { customerIds } from "../support/population.js";
-import { type Benchmark, type BenchResult, benchResult, median } from "./bench-result.js";
-import type { Benches } from "./bench-stack.js";
-import { startEmmett } from "./emmett-peer.js";
+import { type Benchmark, type BenchResult, benchResult, median, rounded } from "./bench-result.js";
+import { type Benches, database } from "./bench-stack.js";
+import { type EmmettPeer, startEmmett } from "./emmett-peer.js";
 import { inTurns, startLoadGenerator, summary } from "./rounds.js";
 
 const command = { method: "POST", expect: [201] } as const;
@@ -30,7 +33,7 @@ export const emmett: Benchmark<Benches> = {
     await load.send({ ...fill, url: stack.file.commandApi });
     await load.send({ ...fill, url: peer.url });
 
-    const rows: BenchResult[] = [];
+    const rows: BenchResult[] = [await rebuildRow(stack.file.mongodb, peer, { ...details, listLength })];
     const compare = async (name: string, aim: number, ours: string, plan: (turn: number) => object) => {
       const send = (url: string) => (turn: number) =>
         load.send({ connections: 16, milliseconds, ...command, path: "", ...plan(turn), url });
@@ -63,3 +66,51 @@ export const emmett: Benchmark<Benches> = {
     return rows;
   },
 };
+
+/** Three rebuilds of the wishlist's read model by each side, in turns, over the lists just filled. */
+async function rebuildRow(mongodb: string, peer: EmmettPeer, details: object): Promise<BenchResult> {
+  const client = await new MongoClient(mongodb).connect();
+  try {
+    let events = 0;
+    const figures = await inTurns(3, {
+      product: () => rebuild(client),
+      floor: async () => {
+        const rebuilt = await peer.rebuild();
+        events = rebuilt.events;
+        return rebuilt.seconds;
+      },
+    });
+    const [product, floor] = [median(figures.product), median(figures.floor)];
+    return benchResult({
+      name: "emmett-rebuild",
+      unit: "s",
+      product,
+      floor,
+      aim: 0.1,
+      better: "lower",
+      details: {
+        floor: "Emmett: each stream read, folded through the inline projection and written back, one after the other",
+        product: "from the request to the runner until the new generation is live",
+        ...details,
+        events,
+        seconds: figures.product.map(rounded),
+        peerSeconds: figures.floor.map(rounded),
+      },
+    });
+  } finally {
+    await client.close();
+  }
+}
+
+/** Asks the runner to build the wishlist's read model anew; gives the seconds until it is done. */
+async function rebuild(client: MongoClient): Promise<number> {
+  const db = client.db(database);
+  const started = performance.now();
+  const id = await request(db, { kind: "rebuild", projection: "wishlist" });
+  for (;;) {
+    const row = await requestRows(db).findOne({ _id: id });
+    if (row?.state === "done") return (performance.now() - started) / 1000;
+    if (row?.state === "failed") throw new Error(`the rebuild failed: ${row.detail}`);
+    await delay(10);
+  }
+}
