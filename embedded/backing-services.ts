@@ -1,7 +1,6 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MongoClient } from "mongodb";
 import type { ChildSpec } from "./child.js";
 import { accepts, askLine } from "./ports.js";
 
@@ -73,7 +72,7 @@ export function mongodSpec(program: string, { port, dataFolder, logFile }: Backi
     command: program,
     args,
     logFile,
-    isReady: () => isPrimary(port),
+    isReady: () => serves(port, dataFolder),
   };
 }
 
@@ -83,14 +82,26 @@ export function mongodbUrl(port: number): string {
   return `mongodb://127.0.0.1:${port}/?replicaSet=${replicaSet}`;
 }
 
-/** Whether the mongod on this port takes writes; makes it a replica set of one, at this port, where it is not yet. */
-async function isPrimary(port: number): Promise<boolean> {
+/** Names the port at which the data below a folder are a replica set already. */
+const replicaSetMark = "replica-set-port";
+
+/**
+ * Whether the mongod on this port serves; makes it a replica set of one, at this port, where it is not yet. That is
+ * once for each data folder and port: afterwards the driver, 20 MB of it, is not even loaded.
+ */
+async function serves(port: number, dataFolder: string): Promise<boolean> {
   if (!(await accepts(port))) return false;
+  const mark = join(dataFolder, replicaSetMark);
+  if ((await readFile(mark, "utf8").catch(() => "")) === String(port)) return true;
+  if (!(await isPrimary(port))) return false;
+  await writeFile(mark, String(port));
+  return true;
+}
+
+async function isPrimary(port: number): Promise<boolean> {
+  const { MongoClient } = await import("mongodb");
   const host = `127.0.0.1:${port}`;
-  const client = new MongoClient(`mongodb://${host}/?directConnection=true`, {
-    serverSelectionTimeoutMS: 2_000,
-    monitorCommands: false,
-  });
+  const client = new MongoClient(`mongodb://${host}/?directConnection=true`, { serverSelectionTimeoutMS: 2_000 });
   try {
     const admin = client.db("admin");
     const hello = await admin.command({ hello: 1 });

@@ -39,7 +39,7 @@ export type ChildEvents = {
   readonly started?: () => void;
 };
 
-const probeIntervalMs = 20;
+const probeIntervalMs = 50;
 const backOffMs = { first: 100, most: 10_000 };
 /** A child that lived this long starts over with the shortest back-off. */
 const healthyAfterMs = 30_000;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import express from "express";
 import type { Logger } from "pino";
-import { serveDocumentPage } from "#infrastructure/http/openapi.js";
+import { serveDocumentPage } from "#infrastructure/http/openapi-page.js";
 import { Problem, problemDocument, unavailable } from "#infrastructure/http/problem-details.js";
 import { preferredLanguage } from "#infrastructure/http/titles.js";
 import { type MergedDocument, mergedDocument } from "./openapi.js";

@@ -1,7 +1,8 @@
+import express, { type Express } from "express";
+import type { Registry } from "prom-client";
 import { request } from "undici";
 import { readEnvironment } from "#infrastructure/environment.js";
-import { createHealthApplication } from "#infrastructure/http/application.js";
-import type { ReadinessCheck } from "#infrastructure/http/health.js";
+import { createHealth, type ReadinessCheck } from "#infrastructure/http/health.js";
 import { listen } from "#infrastructure/http/server.js";
 import { runProcess } from "#infrastructure/lifecycle.js";
 import { packageVersion } from "#infrastructure/log.js";
@@ -21,10 +22,7 @@ runProcess("gateway", async ({ log, onStop }) => {
   if (HEALTH_PORT !== undefined) {
     const registry = createRegistry("gateway", packageVersion);
     const readiness = [apiCheck("command-api", COMMAND_API_URL), apiCheck("query-api", QUERY_API_URL)];
-    const health = await listen(createHealthApplication({ log, registry, readiness }), {
-      host: HOST,
-      port: HEALTH_PORT,
-    });
+    const health = await listen(healthApplication(readiness, registry), { host: HOST, port: HEALTH_PORT });
     onStop("health", () => health.close(0));
   }
   const gateway = createGateway({ commandApi: COMMAND_API_URL, queryApi: QUERY_API_URL, log });
@@ -33,6 +31,12 @@ runProcess("gateway", async ({ log, onStop }) => {
   onStop("http", () => server.close(graceMs));
   log.info({ port: server.port }, "listening");
 });
+
+/** The routes every process has on a port that is not public. */
+function healthApplication(readiness: readonly ReadinessCheck[], registry: Registry): Express {
+  const { healthz, readyz, metrics } = createHealth(readiness, registry);
+  return express().disable("x-powered-by").get("/healthz", healthz).get("/readyz", readyz).get("/metrics", metrics);
+}
 
 /** An API is ready when it says so: each serves its own half of the paths, so both are needed. */
 function apiCheck(name: string, url: string): ReadinessCheck {

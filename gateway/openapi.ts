@@ -11,6 +11,8 @@ export type OpenApiDocument = {
   [extension: string]: unknown;
 };
 
+const info = { title: "client-data API", description: "Everything a customer can see and do." };
+
 /**
  * Joins the documents of the two APIs into the one that customers see: what the gateway does not serve
  * (`/internal/*`, health) is left out.
@@ -28,15 +30,21 @@ export function mergeOpenApi(first: OpenApiDocument, second: OpenApiDocument): O
       components[kind] = join(`components ${kind}`, components[kind], entries);
     }
   }
+  const used = new Set(Object.values(paths).flatMap((item) => Object.values(item).flatMap(tagsOf)));
   const tags = [...(first.tags ?? []), ...(second.tags ?? [])];
   return {
     ...second,
     ...first,
+    info: { ...first.info, ...info },
     servers: [{ url: "/" }],
-    tags: tags.filter((tag, index) => tags.findIndex(({ name }) => name === tag.name) === index),
+    tags: tags.filter(({ name }, index) => used.has(name) && tags.findIndex((tag) => tag.name === name) === index),
     paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => (a < b ? -1 : 1))),
     components,
   };
+}
+
+function tagsOf(operation: unknown): string[] {
+  return (operation as { tags?: string[] }).tags ?? [];
 }
 
 function isPublic(path: string): boolean {

@@ -1,5 +1,4 @@
-import type { Express, NextFunction, Request, Response } from "express";
-import swaggerUi from "swagger-ui-express";
+import type { Express, Request, Response } from "express";
 import { z } from "zod";
 import {
   createDocument,
@@ -7,6 +6,7 @@ import {
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from "zod-openapi";
+import { serveDocumentPage } from "./openapi-page.js";
 import type { ProblemCode } from "./problem-details.js";
 import type { RouteDefinition } from "./routes.js";
 
@@ -143,16 +143,4 @@ export function serveDocument(app: Express, document: OpenApiDocument): void {
     res.end(json);
   });
   serveDocumentPage(app);
-}
-
-/** Serves the page that shows `/openapi.json`, at `/docs`: Swagger UI from its own package, so it works offline. */
-export function serveDocumentPage(app: Express): void {
-  const page = (_req: Request, res: Response, next: NextFunction) => {
-    res.locals.route = "/docs";
-    // The page styles itself inline and loads nothing from elsewhere.
-    const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
-    res.setHeader("Content-Security-Policy", policy);
-    next();
-  };
-  app.use("/docs", page, swaggerUi.serve, swaggerUi.setup(undefined, { swaggerUrl: "../openapi.json" }));
 }
