@@ -8,6 +8,7 @@ import { type ProfileEvent, type ProfileFields, Reconfirmed, Registered, Updated
 import {
   applyFields,
   derivedName,
+  emailOfClaim,
   emptyProfile,
   type Json,
   type MarketingChannel,
@@ -98,7 +99,8 @@ function decide(command: ProfileCommand, state: ProfileState): Decision<ProfileE
     case "RegisterFromClaims": {
       if (state.status === "active") return accept();
       const { email, name } = command.claims;
-      return accept(Registered.create({ ...changedFields(emptyProfile, { email, name }).changes, source: "claims" }));
+      const { changes } = changedFields(emptyProfile, { email: email && emailOfClaim(email), name });
+      return accept(Registered.create({ ...changes, source: "claims" }));
     }
     case "UpdateProfile": {
       if (state.status === "unregistered") return refuse(rejection("not-found", "CUSTOMER_NOT_FOUND"));
@@ -137,21 +139,18 @@ function decide(command: ProfileCommand, state: ProfileState): Decision<ProfileE
 
 /** What of a wish differs from the profile, and the values it had before. */
 function changedFields(profile: Profile, wish: ProfileWish & { emailVerified?: boolean | undefined }) {
+  // A default stands in for what is absent; a null stays and clears.
+  const { firstName = profile.firstName, lastName = profile.lastName, about = profile.about } = wish;
+  const { language = profile.language, timezone = profile.timezone, photo = profile.photo } = wish;
+  const { phone = profile.phone } = wish;
   const email = wish.email === undefined ? profile.email : normalised(wish.email);
-  const phone = wish.phone === undefined ? profile.phone : wish.phone;
+  // Proof belongs to the exact destination: another address or number starts unverified.
+  const emailVerified = email !== null && (wish.emailVerified ?? (email === profile.email && profile.emailVerified));
+  const phoneVerified = phone === profile.phone && profile.phoneVerified;
+  const name = wishedName(profile, wish);
   const wished: Pick<Profile, ScalarField> = {
-    name: wishedName(profile, wish),
-    firstName: wish.firstName === undefined ? profile.firstName : wish.firstName,
-    lastName: wish.lastName === undefined ? profile.lastName : wish.lastName,
-    email,
-    phone,
-    language: wish.language === undefined ? profile.language : wish.language,
-    timezone: wish.timezone === undefined ? profile.timezone : wish.timezone,
-    about: wish.about === undefined ? profile.about : wish.about,
-    photo: wish.photo === undefined ? profile.photo : wish.photo,
-    // Proof belongs to the exact destination: another address or number starts unverified.
-    emailVerified: wish.emailVerified ?? (email === profile.email && profile.emailVerified),
-    phoneVerified: phone === profile.phone && profile.phoneVerified,
+    ...{ name, firstName, lastName, email, phone, language, timezone, about, photo },
+    ...{ emailVerified, phoneVerified },
   };
   const differing = scalarFields.filter((field) => wished[field] !== profile[field]);
   const changes: ProfileFields = Object.fromEntries(differing.map((field) => [field, wished[field]]));
@@ -170,17 +169,19 @@ function changedFields(profile: Profile, wish: ProfileWish & { emailVerified?: b
   return { changes, previous };
 }
 
-/** Parts given make the name; otherwise the name wished for, and where it is cleared, what the parts make. */
+/**
+ * Parts given make the name, whatever name comes with them: only so is the same wish twice the same as once.
+ * Otherwise it is the name wished for, and where that is cleared, what the parts make.
+ */
 function wishedName(profile: Profile, wish: ProfileWish): string | null {
-  const firstName = wish.firstName === undefined ? profile.firstName : wish.firstName;
-  const lastName = wish.lastName === undefined ? profile.lastName : wish.lastName;
+  const { firstName = profile.firstName, lastName = profile.lastName } = wish;
   const derived = derivedName(firstName, lastName);
-  if (wish.firstName !== undefined || wish.lastName !== undefined) {
-    if (derived !== null) return derived;
-    if (wish.name !== undefined) return wish.name;
-    return profile.name === derivedName(profile.firstName, profile.lastName) ? null : profile.name;
+  if (wish.firstName === undefined && wish.lastName === undefined) {
+    return wish.name === undefined ? profile.name : (wish.name ?? derived);
   }
-  return wish.name === undefined ? profile.name : (wish.name ?? derived);
+  if (derived !== null) return derived;
+  if (wish.name !== undefined) return wish.name;
+  return profile.name === derivedName(profile.firstName, profile.lastName) ? null : profile.name;
 }
 
 function changedMarketing(profile: Profile, wish: ProfileWish["marketing"]) {

@@ -21,6 +21,11 @@ export function derivedName(firstName: string | null, lastName: string | null): 
   return name === "" ? null : [...name].slice(0, profileLimits.name).join("");
 }
 
+/** The e-mail address of a token's claim; null for something else that an identity provider puts there. */
+export function emailOfClaim(claim: string): string | null {
+  return /^[^\s@]+@[^\s@]+$/.test(claim) ? normalEmail(claim) : null;
+}
+
 /** An e-mail address with its domain in lower case; the part before the `@` is the mail host's business. */
 export function normalEmail(address: string): string {
   const at = address.lastIndexOf("@");

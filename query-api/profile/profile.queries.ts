@@ -1,4 +1,4 @@
-import { emptyProfile, normalEmail, profileData, profileDataSchema } from "#domain/profile/profile.policy.js";
+import { emailOfClaim, emptyProfile, profileData, profileDataSchema } from "#domain/profile/profile.policy.js";
 import { type Principal, principalOf } from "#infrastructure/http/principal.js";
 import { answerDocument, type ReadDependencies } from "#infrastructure/http/reads.js";
 import { record } from "#infrastructure/http/records.js";
@@ -33,7 +33,7 @@ function toRecord({ version, createdAt, modifiedAt, profile }: ProfileDocument, 
 
 /** The profile as the customer's first command will register it: version 0, so that an `If-Match` made of it holds. */
 function unregistered({ claims }: Principal, now: Date): ProfileDocument {
-  const email = claims.email === undefined ? null : normalEmail(claims.email);
+  const email = claims.email === undefined ? null : emailOfClaim(claims.email);
   const at = now.toISOString();
   return {
     version: 0,

@@ -18,7 +18,7 @@ import { listOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { parseQuery } from "#infrastructure/http/validation.js";
 import { live, type ReadModels } from "#infrastructure/read-models.js";
-import type { Stored } from "#projectors/runner/projection.js";
+import { documentId, type Stored } from "#projectors/runner/projection.js";
 import { type ProductDocument, productDocument } from "#projectors/wishlist/product.document.js";
 import { type WishlistDocument, wishlistDocument } from "#projectors/wishlist/wishlist.document.js";
 
@@ -87,7 +87,7 @@ async function joined(readModels: ReadModels, owner: OwnerKey, org: OrgId, ids: 
   const found = (await entries
     .find(filter as unknown as Filter<Stored<WishlistDocument>>)
     .toArray()) as Stored<WishlistDocument>[];
-  const productIds = [...new Set(found.map(({ productId }) => `${orgKey(org)}.${productId}`))];
+  const productIds = [...new Set(found.map(({ productId }) => documentId(orgKey(org), productId)))];
   const known = (
     productIds.length === 0
       ? []

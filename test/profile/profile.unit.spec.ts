@@ -38,6 +38,10 @@ describe("profile decider", () => {
         .given()
         .when({ type: "RegisterFromClaims", claims: {} })
         .then(Registered.create({ source: "claims" }));
+      profile
+        .given()
+        .when({ type: "RegisterFromClaims", claims: { email: "ada" } })
+        .then(Registered.create({ source: "claims" }));
     });
 
     it("does nothing for a customer already known", () => {
