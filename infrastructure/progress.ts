@@ -32,7 +32,7 @@ export function startProgress(options: {
       `${Math.floor(share * 100)}%`,
       `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}`,
       `${Math.round(rate).toLocaleString("en")}/s`,
-      left === undefined || left === 0 ? "" : `${left} s left`,
+      left === undefined || left <= 0 ? "" : `${left} s left`,
     ];
     const text = `${label} ${figures.filter(Boolean).join("  ")}`;
     if (!output.isTTY) return output.write(`${text}\n`);

@@ -76,6 +76,8 @@ export type TestApi = {
   readonly issuer: TestIssuer;
   readonly eventStore: EventStore;
   readonly database: ReturnType<MongoClient["db"]>;
+  /** What another process of this system needs in its environment. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Lines both APIs have logged, oldest first. */
   readonly logLines: readonly string[];
   /** Somebody with a valid token: a customer by its id, or with further claims. */
@@ -247,6 +249,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       issuer,
       eventStore: command.eventStore,
       database: mongo.db(commandEnv.MONGODB_DATABASE),
+      environment: source,
       logLines,
       as: async (customer, claims) => bearing(await issuer.token({ sub: customer, ...claims })),
       asService: async (claims) =>
