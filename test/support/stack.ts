@@ -160,7 +160,7 @@ export async function startStack(
     // The file is written when all is ready; the greeting that follows ends the start.
     if (file && supervisor.output().includes("Ctrl-C")) {
       const stop = async () => {
-        supervisor.process.kill("SIGTERM");
+        supervisor.process.kill("SIGTERM"); // nothing, where it has ended already
         await supervisor.ended;
         await cleanUp();
       };
