@@ -1,7 +1,7 @@
 /**
  * When the write-ahead log is moved into the database file. SQLite would do it inside some commit; here a thread does
  * it beside the commits. A log that is written to all the time is never moved completely, and so would never start
- * over: when it has grown long, the next group waits for one last checkpoint, which has little left to do.
+ * over: when it has grown long, writing pauses for one last checkpoint, which has little left to do.
  */
 
 import { Worker } from "node:worker_threads";
@@ -10,7 +10,7 @@ import type { CheckpointReport } from "./checkpoint-worker.js";
 /** Events between two checkpoints: some ten megabytes of log. */
 const EVENTS_PER_CHECKPOINT = 4000;
 
-/** Frames of 4 KiB after which writing waits until the log can start over: 64 MiB. */
+/** Frames of 4 KiB after which writing is to pause, so that the log can start over: 64 MiB. */
 const MAX_FRAMES = 16_384;
 
 /** A store that has nothing to do checkpoints what is left, after this long. */
@@ -31,15 +31,25 @@ export class Checkpoints {
     this.onFailure = onFailure;
   }
 
-  /** To be awaited between two groups: notes what was committed, and makes a checkpoint when one is due. */
-  async committed(events: number): Promise<void> {
+  /** Notes what was committed, and makes a checkpoint when one is due. */
+  committed(events: number): void {
     this.eventsSince += events;
     if (this.eventsSince >= EVENTS_PER_CHECKPOINT) void this.start();
     else this.idleTimer ??= setTimeout(() => this.onIdle(), IDLE_MS).unref();
-    if (this.frames <= MAX_FRAMES) return;
+  }
+
+  /** True when no transaction should begin before `catchUp` was called and is done. */
+  get needsPause(): boolean {
+    return this.frames > MAX_FRAMES;
+  }
+
+  /** Moves all that was committed. No transaction may be open, or the log could not start over. */
+  async catchUp(): Promise<void> {
     // The checkpoint under way may have begun before the newest commits; one more sees them all.
     await this.running;
     await this.start();
+    // Another process that reads, a backup, can keep the log from starting over: writing goes on nevertheless.
+    this.frames = 0;
   }
 
   /** Waits for a checkpoint under way and ends the thread. */

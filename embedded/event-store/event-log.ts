@@ -75,8 +75,8 @@ export class EventLog {
   private readonly recent = new RecentEvents();
   private readonly tail: LogTail;
   private readonly watchers = new Set<() => void>();
-  /** Written in the open transaction, or committed and not yet on disk. */
-  private unpublished: LogRecord[] = [];
+  /** Written in the open transaction. */
+  private uncommitted: LogRecord[] = [];
   private inTransaction = false;
   private nextPosition: number;
   private durable: number;
@@ -104,7 +104,7 @@ export class EventLog {
 
   // --- writing ---------------------------------------------------------------------------------------------------
 
-  /** Decides on one write and, if it holds, inserts its events. `commit` must follow. */
+  /** Decides on one write and, if it holds, inserts its events into the open transaction, to be ended by `commit`. */
   execute(command: WriteCommand): WriteOutcome {
     switch (command.kind) {
       case "append":
@@ -116,12 +116,14 @@ export class EventLog {
     }
   }
 
-  /** Ends the transaction, if any write of this group needed one. Gives how many events there are to flush. */
-  commit(): number {
-    if (!this.inTransaction) return 0;
+  /** Ends the transaction, if there is one. Gives what it wrote, to be flushed and then published. */
+  commit(): readonly LogRecord[] {
+    if (!this.inTransaction) return [];
     this.database.commit();
     this.inTransaction = false;
-    return this.unpublished.length;
+    const committed = this.uncommitted;
+    this.uncommitted = [];
+    return committed;
   }
 
   /** Brings what was committed to disk. */
@@ -129,13 +131,11 @@ export class EventLog {
     return this.database.flush();
   }
 
-  /** Shows what was flushed to readers and subscribers. */
-  publish(): void {
-    const published = this.unpublished;
-    const last = published.at(-1);
+  /** Shows flushed records to readers and subscribers. */
+  publish(records: readonly LogRecord[]): void {
+    const last = records.at(-1);
     if (last === undefined) return;
-    this.unpublished = [];
-    for (const record of published) this.tail.add(record);
+    for (const record of records) this.tail.add(record);
     this.durable = last.position;
     for (const watcher of this.watchers) watcher();
   }
@@ -249,7 +249,7 @@ export class EventLog {
       record: encodeRecord(event, head.name, revision, position, created),
     };
     this.database.insert(record);
-    this.unpublished.push(record);
+    this.uncommitted.push(record);
     this.recent.add(record);
     head.last = revision;
     head.lastPosition = position;

@@ -1,7 +1,8 @@
 /**
  * Group commit: writes that wait together share one transaction and one flush. A lone write does not wait for company:
- * when the disk is idle a group is closed at the end of the current turn of the event loop. While a group is on its way
- * to the disk the next one gathers, so groups grow with the load and with the slowness of the disk, up to a limit.
+ * while the disk is idle, a group is committed at the end of the turn of the event loop in which it began. While one
+ * group is on its way to the disk the next is decided on and inserted, so that only its commit is left to do; groups
+ * grow with the load and with the slowness of the disk, up to a limit.
  */
 
 import type { Checkpoints } from "./checkpoints.js";
@@ -12,10 +13,18 @@ import type { WriteOutcome } from "./events.js";
 const MAX_GROUP_WRITES = 512;
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 
+type Settle = (outcome: WriteOutcome) => void;
+
+/** A write that is not decided on yet. */
 interface QueuedWrite {
   readonly command: WriteCommand;
-  readonly bytes: number;
-  readonly settle: (outcome: WriteOutcome) => void;
+  readonly settle: Settle;
+}
+
+/** A write in the open transaction. */
+interface DecidedWrite {
+  readonly outcome: WriteOutcome;
+  readonly settle: Settle;
 }
 
 export class GroupCommit {
@@ -23,7 +32,10 @@ export class GroupCommit {
   private readonly checkpoints: Checkpoints | undefined;
   private readonly onFailure: (error: unknown) => void;
   private queue: QueuedWrite[] = [];
-  private isRunning = false;
+  private group: DecidedWrite[] = [];
+  private groupBytes = 0;
+  private isGatherScheduled = false;
+  private isStoring = false;
   private hasFailed = false;
 
   /**
@@ -40,47 +52,67 @@ export class GroupCommit {
    * Queues a write. `settle` gets its outcome when that, and all it was decided on, is on disk: also a refusal must not
    * speak of events that a power cut could still take back. It is never called if the store fails.
    */
-  submit(command: WriteCommand, settle: (outcome: WriteOutcome) => void): void {
-    this.queue.push({ command, bytes: sizeOf(command), settle });
-    if (this.isRunning) return;
-    this.isRunning = true;
-    setImmediate(() => this.run());
+  submit(command: WriteCommand, settle: Settle): void {
+    this.queue.push({ command, settle });
+    if (this.isGatherScheduled) return;
+    this.isGatherScheduled = true;
+    setImmediate(() => {
+      this.isGatherScheduled = false;
+      this.gather();
+    });
   }
 
   /** Resolves when everything submitted so far is settled. */
   async drain(): Promise<void> {
-    while (this.isRunning && !this.hasFailed) await new Promise<void>((resolve) => setImmediate(resolve));
+    while ((this.queue.length > 0 || this.isStoring) && !this.hasFailed) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
   }
 
-  private async run(): Promise<void> {
+  /** Decides on queued writes, in order, until the open group is full. */
+  private gather(): void {
+    if (this.hasFailed || this.checkpoints?.needsPause) return;
     try {
-      while (this.queue.length > 0) {
-        const group = this.nextGroup();
-        const outcomes = group.map((write) => this.log.execute(write.command));
-        const events = this.log.commit();
-        if (events > 0) await this.log.flush();
-        this.log.publish();
-        for (const [index, write] of group.entries()) write.settle(outcomes[index] as WriteOutcome);
-        await this.checkpoints?.committed(events);
-        // Let requests that arrived meanwhile join the next group.
-        await new Promise<void>((resolve) => setImmediate(resolve));
+      let taken = 0;
+      while (taken < this.queue.length && this.group.length < MAX_GROUP_WRITES && this.groupBytes < MAX_GROUP_BYTES) {
+        const { command, settle } = this.queue[taken++] as QueuedWrite;
+        this.group.push({ outcome: this.log.execute(command), settle });
+        this.groupBytes += sizeOf(command);
       }
-      this.isRunning = false;
+      this.queue.splice(0, taken);
     } catch (error) {
-      this.hasFailed = true;
-      this.onFailure(error);
+      this.fail(error);
+      return;
+    }
+    if (!this.isStoring) void this.store();
+  }
+
+  /** Brings one group after the other to disk, as long as there are any. */
+  private async store(): Promise<void> {
+    this.isStoring = true;
+    try {
+      while (this.group.length > 0) {
+        const { group } = this;
+        this.group = [];
+        this.groupBytes = 0;
+        const records = this.log.commit();
+        if (records.length > 0) await this.log.flush();
+        this.log.publish(records);
+        for (const { outcome, settle } of group) settle(outcome);
+        this.checkpoints?.committed(records.length);
+        if (this.group.length === 0 && this.checkpoints?.needsPause) await this.checkpoints.catchUp();
+        this.gather();
+      }
+      this.isStoring = false;
+    } catch (error) {
+      this.fail(error);
     }
   }
 
-  private nextGroup(): QueuedWrite[] {
-    let bytes = 0;
-    let size = 0;
-    for (const write of this.queue) {
-      bytes += write.bytes;
-      if (size > 0 && bytes > MAX_GROUP_BYTES) break;
-      if (++size === MAX_GROUP_WRITES) break;
-    }
-    return this.queue.splice(0, size);
+  private fail(error: unknown): void {
+    if (this.hasFailed) return;
+    this.hasFailed = true;
+    this.onFailure(error);
   }
 }
 

@@ -45,7 +45,8 @@ async function readStream(log: EventLog, call: Call, request: LimitedRead, strea
     return;
   }
   const wantsPositions = request.compatibility >= 1;
-  if (wantsPositions && view.first > 0) call.send(firstStreamPositionResponse(view.first));
+  const asksForTruncated = !request.backwards && toNumber(request.from) < view.first;
+  if (wantsPositions && asksForTruncated) call.send(firstStreamPositionResponse(view.first));
   const isShown = (record: LogRecord) => record.created >= view.oldest;
   const isWhole = await deliver(log, call, request, streamPages(log, view, request), isShown);
   if (wantsPositions && isWhole) call.send(lastStreamPositionResponse(view.last));
@@ -85,8 +86,8 @@ async function deliver(
 function* streamPages(log: EventLog, view: ReadableStream, request: LimitedRead): Generator<LogRecord[]> {
   const { backwards } = request;
   let { first, last } = view;
-  if (backwards) last = Math.min(last, toRevision(request.from));
-  else first = Math.max(first, toRevision(request.from));
+  if (backwards) last = Math.min(last, toNumber(request.from));
+  else first = Math.max(first, toNumber(request.from));
   const size = new PageSize();
   while (first <= last) {
     const page = log.readStream(view.stream, first, last, Math.min(size.limit, request.count), backwards);
@@ -99,16 +100,11 @@ function* streamPages(log: EventLog, view: ReadableStream, request: LimitedRead)
   }
 }
 
-function toRevision(from: ReadRequest["from"]): number {
-  if (from === "start") return 0;
-  return from === "end" ? Number.POSITIVE_INFINITY : from;
-}
-
 /** The log's pages: at or after the position forwards, strictly before it backwards. */
 function* allPages(log: EventLog, request: LimitedRead): Generator<LogRecord[]> {
   const { backwards, from } = request;
   const end = log.lastPosition;
-  let cursor = backwards ? toPosition(from) : toPosition(from) - 1;
+  let cursor = backwards ? toNumber(from) : toNumber(from) - 1;
   const size = new PageSize();
   const limit = () => (request.filter === undefined ? Math.min(size.limit, request.count) : size.limit);
   for (;;) {
@@ -123,7 +119,8 @@ function* allPages(log: EventLog, request: LimitedRead): Generator<LogRecord[]> 
   }
 }
 
-function toPosition(from: ReadRequest["from"]): number {
+/** Revision or position. */
+function toNumber(from: ReadRequest["from"]): number {
   if (from === "start") return 0;
   return from === "end" ? Number.POSITIVE_INFINITY : from;
 }
