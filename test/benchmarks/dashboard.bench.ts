@@ -4,6 +4,7 @@ import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { type Benchmark, benchResult, median } from "./bench-result.js";
 import { type Benches, database } from "./bench-stack.js";
 import { startProcess } from "./child-process.js";
+import { CpuTime } from "./cpu-time.js";
 import { inTurns, summary } from "./rounds.js";
 
 /** GET dashboard against the least any server must do for it. */
@@ -18,13 +19,16 @@ export const dashboard: Benchmark<Benches> = {
       ...(await whereDashboardsAre(stack.file.mongodb)),
     });
     context.onStop(() => floor.stop());
+    const floorUrl = `http://127.0.0.1:${floor.hello.port}`;
+    const { pids } = stack.file;
     const { count, milliseconds } = context.rounds;
     const rows = [];
     for (const connections of [16, 64]) {
       const plan = { connections, milliseconds, method: "GET", path: "/client-data/dashboard", expect: [200] } as const;
+      const [cpu, floorCpu] = [new CpuTime(pids), new CpuTime({ ...pids, floor: floor.pid })];
       const figures = await inTurns(count, {
-        product: () => load.send({ ...plan, url: stack.file.queryApi }),
-        floor: () => load.send({ ...plan, url: `http://127.0.0.1:${floor.hello.port}` }),
+        product: () => cpu.during(() => load.send({ ...plan, url: stack.file.queryApi })),
+        floor: () => floorCpu.during(() => load.send({ ...plan, url: floorUrl })),
       });
       rows.push(
         benchResult({
@@ -38,8 +42,8 @@ export const dashboard: Benchmark<Benches> = {
             floor: "bare node:http, jose verify (ES256), one findOne by _id on the same collection",
             connections,
             customers: sample.length,
-            product: summary(figures.product),
-            floorLoad: summary(figures.floor),
+            product: { ...summary(figures.product), cpuMicrosecondsPerRequest: cpu.perRequest() },
+            floorLoad: { ...summary(figures.floor), cpuMicrosecondsPerRequest: floorCpu.perRequest() },
           },
         }),
       );

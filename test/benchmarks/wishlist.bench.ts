@@ -1,6 +1,7 @@
 import { type Benchmark, type BenchResult, benchResult, median } from "./bench-result.js";
 import type { Benches } from "./bench-stack.js";
 import { startProcess } from "./child-process.js";
+import { CpuTime } from "./cpu-time.js";
 import { inTurns, summary } from "./rounds.js";
 
 /** POST wishlist over a thousand streams against the least any server must do for it. */
@@ -13,6 +14,8 @@ export const wishlist: Benchmark<Benches> = {
       EVENTSTORE_URL: stack.file.eventStore,
     });
     context.onStop(() => floor.stop());
+    const floorUrl = `http://127.0.0.1:${floor.hello.port}`;
+    const { pids } = stack.file;
     const { count, milliseconds } = context.rounds;
     const rows: BenchResult[] = [];
     for (const inFlight of [1, 16, 64]) {
@@ -24,16 +27,17 @@ export const wishlist: Benchmark<Benches> = {
           path: `/client-data/wishlist/product-${inFlight}-${turn}-{n}`,
           expect: [201],
         }) as const;
+      const [cpu, floorCpu] = [new CpuTime(pids), new CpuTime({ ...pids, floor: floor.pid })];
       const figures = await inTurns(count, {
-        product: (turn) => load.send({ ...plan(turn), url: stack.file.commandApi }),
-        floor: (turn) => load.send({ ...plan(turn), url: `http://127.0.0.1:${floor.hello.port}` }),
+        product: (turn) => cpu.during(() => load.send({ ...plan(turn), url: stack.file.commandApi })),
+        floor: (turn) => floorCpu.during(() => load.send({ ...plan(turn), url: floorUrl })),
       });
       const details = {
         floor: "bare node:http, jose verify (ES256), readStream and appendToStream by the official client",
         inFlight,
         streams: sample.length,
-        product: summary(figures.product),
-        floorLoad: summary(figures.floor),
+        product: { ...summary(figures.product), cpuMicrosecondsPerRequest: cpu.perRequest() },
+        floorLoad: { ...summary(figures.floor), cpuMicrosecondsPerRequest: floorCpu.perRequest() },
       };
       rows.push(
         benchResult({
