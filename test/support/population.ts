@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 
 /** A line of `POST /internal/ingest/batch`. */
@@ -76,13 +77,23 @@ export async function ingest(target: IngestTarget, lines: Iterable<IngestLine>):
         batch.push(JSON.stringify(value));
       }
       if (batch.length === 0) return position;
-      position = (await sendBatch(target, batch)) || position;
+      // What the product was too busy for is sent again: ingestion is safe to repeat.
+      for (let left = batch, tries = 0; left.length > 0; tries++) {
+        if (tries > 0) await delay(250);
+        const answer = await sendBatch(target, left, tries < 40);
+        position = answer.position || position;
+        left = answer.unavailable.map((index) => left[index] as string);
+      }
     }
   };
   return (await Promise.all([lane(), lane()])).filter((position) => position !== "");
 }
 
-async function sendBatch(target: IngestTarget, batch: readonly string[]): Promise<string> {
+async function sendBatch(
+  target: IngestTarget,
+  batch: readonly string[],
+  mayRepeat: boolean,
+): Promise<{ position: string; unavailable: number[] }> {
   const { statusCode, headers, body } = await request(`${target.commandApi}/internal/ingest/batch`, {
     method: "POST",
     headers: {
@@ -94,7 +105,15 @@ async function sendBatch(target: IngestTarget, batch: readonly string[]): Promis
   });
   const text = await body.text();
   if (statusCode !== 200) throw new Error(`the batch was answered with ${statusCode}: ${text.slice(0, 500)}`);
-  const refused = text.split("\n").find((line) => line !== "" && JSON.parse(line).status >= 300);
-  if (refused) throw new Error(`a line was refused: ${refused}`);
-  return String(headers["x-log-position"] ?? "");
+  const statuses = text
+    .trimEnd()
+    .split("\n")
+    .map((line) => ({ line, status: JSON.parse(line).status as number }));
+  const isPassing = (status: number) => mayRepeat && status === 503;
+  const refused = statuses.find(({ status }) => status >= 300 && !isPassing(status));
+  if (refused) throw new Error(`a line was refused: ${refused.line}`);
+  return {
+    position: String(headers["x-log-position"] ?? ""),
+    unavailable: statuses.flatMap(({ status }, index) => (isPassing(status) ? [index] : [])),
+  };
 }
