@@ -31,10 +31,29 @@ export function ingestedCatalogue<Product>(
     const found = await find(org, productIds).catch(() => new Map<string, Product>());
     return productIds.map((id) => {
       const product = found.get(id);
-      return product === undefined ? { kind: "unavailable" } : { kind: "found", product };
+      return product === undefined ? unavailable : { kind: "found", product };
     });
   }
-  return { lookup: async (org, id) => (await lookupAll(org, [id]))[0] ?? unavailable, lookupAll, async close() {} };
+
+  /** Lookups of one moment, by org: they share a query. */
+  const gathering = new Map<string, { ids: string[]; answers: Promise<CatalogueAnswer<Product>[]> }>();
+
+  async function lookup(org: string, productId: string): Promise<CatalogueAnswer<Product>> {
+    let group = gathering.get(org);
+    if (!group) {
+      const ids: string[] = [];
+      const moment = new Promise<void>((resolve) => setImmediate(resolve));
+      const answers = moment.then(() => {
+        gathering.delete(org);
+        return lookupAll(org, ids);
+      });
+      group = { ids, answers };
+      gathering.set(org, group);
+    }
+    const place = group.ids.push(productId) - 1;
+    return (await group.answers)[place] ?? unavailable;
+  }
+  return { lookup, lookupAll, async close() {} };
 }
 
 export type OutsideCatalogueOptions<Product> = {

@@ -37,8 +37,10 @@ export type GroupDependencies = {
 
 /** Events folded at once at most: bounds memory, and what a crash repeats. */
 const batchSize = 2_000;
-/** Batches whose writes may be on their way together. */
+/** Batches whose writes may be on their way together, while there is much to catch up with. */
 const mostInFlight = 4;
+/** A batch smaller than this is stored before the next is taken: what arrives meanwhile shares one round of writes. */
+const smallBatch = 256;
 const backOffMs = { first: 100, most: 5_000 };
 
 /**
@@ -246,7 +248,8 @@ export class Group {
       if (failed) throw failed.reason;
     })();
     this.#settled.catch(() => {}); // told by #fail
-    while (this.#inFlight >= mostInFlight && !this.#failure) {
+    const most = events.length < smallBatch ? 1 : mostInFlight;
+    while (this.#inFlight >= most && !this.#failure) {
       await new Promise<void>((resolve) => {
         this.#onRoom = resolve;
       });
