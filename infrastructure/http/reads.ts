@@ -1,6 +1,6 @@
 import type { Request, Response } from "express";
-import type { Filter } from "mongodb";
-import { ownerKey } from "#domain/core/identifiers.js";
+import type { Collection, Filter } from "mongodb";
+import { type OwnerKey, ownerKey } from "#domain/core/identifiers.js";
 import type { DocumentDefinition, Stored } from "#projectors/runner/projection.js";
 import { live, type ReadModels } from "../read-models.js";
 import { matchesNone, weakTag } from "./etags.js";
@@ -88,15 +88,28 @@ export async function answerDocument<Document>(
   await beginRead(req, res, deps.readModels, [read.definition]);
   const owner = ownerKey(principalOf(res).owner);
   const collection = deps.readModels.collection(read.definition);
-  const filters = typeof read.id === "string" ? [{ _id: `${owner}.${read.id}` }] : read.id;
-  let document: Stored<Document> | null = null;
-  for (const filter of filters) {
-    const owned = { ...filter, owner, ...live } as unknown as Filter<Stored<Document>>;
-    document = (await collection.findOne(owned)) as Stored<Document> | null;
-    if (document) break;
-  }
+  const document = await findOwn(collection, owner, read.id);
   if (!document && read.notFound) throw new Problem(404, read.notFound);
   const now = deps.clock();
   const tag = weakTag(owner, collection.collectionName, document?._pos ?? "", queryString(req), now);
   sendRead(req, res, tag, () => read.body(document, now));
+}
+
+async function findOwn<Document>(
+  collection: Collection<Stored<Document>>,
+  owner: OwnerKey,
+  id: string | readonly Filter<Stored<Document>>[],
+): Promise<Stored<Document> | null> {
+  const find = async (filter: object) =>
+    (await collection.findOne(filter as Filter<Stored<Document>>)) as Stored<Document> | null;
+  if (typeof id === "string") {
+    // A filter of nothing but `_id` takes MongoDB's shortest way.
+    const document = await find({ _id: `${owner}.${id}` });
+    return document && document.owner === owner && !document._deletedAt ? document : null;
+  }
+  for (const filter of id) {
+    const document = await find({ ...filter, owner, ...live });
+    if (document) return document;
+  }
+  return null;
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type RequestListener, STATUS_CODES } from "node:http";
 import type { AddressInfo } from "node:net";
+import { expressClasses } from "./express-classes.js";
 import { Problem, type ProblemCode, problemDocument } from "./problem-details.js";
 
 export type RunningServer = {
@@ -22,7 +23,13 @@ export async function listen(
   address: { readonly host: string; readonly port: number },
 ): Promise<RunningServer> {
   const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 65_000, maxHeaderSize: 16_384 },
+    {
+      ...expressClasses(app),
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      keepAliveTimeout: 65_000,
+      maxHeaderSize: 16_384,
+    },
     app,
   );
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
