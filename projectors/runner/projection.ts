@@ -24,7 +24,7 @@ export type Stored<Document> = Document & {
   readonly owner: OwnerKey;
   /** Position of the last event folded into this document. */
   readonly _pos: string;
-  readonly _deletedAt?: Date;
+  readonly _deletedAt?: Date | null;
 };
 
 /** Declares a read model's collection. */

@@ -90,7 +90,10 @@ export class Runner {
         }
         await pause(acquireEveryMs, signal);
       } catch (error) {
-        if (error instanceof ForeignStore) throw error;
+        if (error instanceof ForeignStore) {
+          await this.#lease.release().catch(() => {});
+          throw error;
+        }
         log.warn({ err: error, retryInMs: wait }, "stopped leading, beginning again");
         await pause(wait * (0.5 + Math.random()), signal);
         wait = Math.min(wait * 2, backOffMs.most);
