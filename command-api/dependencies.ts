@@ -6,13 +6,10 @@ import { type Product, productSchema } from "#domain/wishlist/product.events.js"
 import { type CommandHandler, createCommandHandler, type Handled } from "#infrastructure/command-handler.js";
 import type { Environment } from "#infrastructure/environment.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
-import { createEventStore } from "#infrastructure/eventstoredb.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
 import { commandMetrics } from "#infrastructure/metrics.js";
-import { createMongoClient } from "#infrastructure/mongo.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
-import { createPersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import {
   ingestedCatalogue,
   outsideCatalogue,
@@ -21,6 +18,7 @@ import {
 import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
+import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import type { Idempotency } from "./idempotency.js";
 
@@ -39,12 +37,7 @@ export type CommandDependencies = {
 
 /** The part of the environment that the command API needs. */
 export const commandEnvironment = [
-  "EVENTSTORE_URL",
-  "MONGODB_URL",
-  "MONGODB_DATABASE",
-  "KEYS_MONGODB_URL",
-  "KEYS_DATABASE",
-  "MASTER_KEYS",
+  ...storeEnvironment,
   "REDIS_URL",
   "ORG_SETTINGS_FILE",
   "PRODUCT_CATALOGUE_URL",
@@ -76,20 +69,13 @@ export async function openCommandDependencies(
   onStop("org settings", orgSettings.close);
 
   const metrics = commandMetrics(registry);
-  const eventStore = createEventStore(environment.EVENTSTORE_URL, {
-    onProblem: (problem, err) => log.warn({ err }, problem),
+  const { eventStore, database, keys } = openStores(environment, {
+    name: "command-api",
+    log,
+    onStop,
     onAppend: (outcome, seconds) => metrics.appendDuration.observe({ outcome }, seconds),
   });
-  onStop("event store", () => eventStore.close());
-
-  const mongo = createMongoClient(environment.MONGODB_URL, { appName: "command-api" });
-  onStop("mongodb", () => mongo.close());
-  const keysMongo = environment.KEYS_MONGODB_URL
-    ? createMongoClient(environment.KEYS_MONGODB_URL, { appName: "command-api keys" })
-    : mongo;
-  if (keysMongo !== mongo) onStop("keys", () => keysMongo.close());
-  const keys = createPersonalDataKeys(keysMongo, environment.KEYS_DATABASE, environment.MASTER_KEYS);
-  const readModels = await openReadModels(mongo.db(environment.MONGODB_DATABASE), documents, log);
+  const readModels = await openReadModels(database, documents, log);
   onStop("read models", () => readModels.close());
 
   const redis = failFastConnection(environment.REDIS_URL, (err) => log.warn({ err }, "redis"));

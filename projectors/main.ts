@@ -2,13 +2,11 @@
 import { storedEvents } from "#domain/stored-events.js";
 import { readEnvironment } from "#infrastructure/environment.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
-import { createEventStore } from "#infrastructure/eventstoredb.js";
 import { createHealthApplication } from "#infrastructure/http/application.js";
 import { listen } from "#infrastructure/http/server.js";
 import { runProcess } from "#infrastructure/lifecycle.js";
 import { createRegistry, runnerMetrics } from "#infrastructure/metrics.js";
-import { createMongoClient } from "#infrastructure/mongo.js";
-import { createPersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { projections } from "./registry.js";
 import { Runner } from "./runner/runner.js";
 import { ForeignStore } from "./runner/subscription.js";
@@ -17,28 +15,13 @@ import { ForeignStore } from "./runner/subscription.js";
 const heartbeatWithinMs = 45_000;
 
 runProcess("projectors", async ({ log, onStop, signal, stop }) => {
-  const environment = readEnvironment([
-    "EVENTSTORE_URL",
-    "MONGODB_URL",
-    "MONGODB_DATABASE",
-    "KEYS_MONGODB_URL",
-    "KEYS_DATABASE",
-    "MASTER_KEYS",
-  ]);
-  const { MONGODB_URL, KEYS_MONGODB_URL = MONGODB_URL, MASTER_KEYS, HOST, PORT } = environment;
-  const mongo = createMongoClient(MONGODB_URL, { appName: "projectors" });
-  onStop("MongoDB", () => mongo.close());
-  const keysMongo = KEYS_MONGODB_URL === MONGODB_URL ? mongo : createMongoClient(KEYS_MONGODB_URL);
-  if (keysMongo !== mongo) onStop("key store", () => keysMongo.close());
-  const eventStore = createEventStore(environment.EVENTSTORE_URL, {
-    onProblem: (problem, err) => log.warn({ err }, problem),
-  });
-  onStop("event store", () => eventStore.close());
-  const keys = createPersonalDataKeys(keysMongo, environment.KEYS_DATABASE, MASTER_KEYS);
+  const environment = readEnvironment(storeEnvironment);
+  const { HOST, PORT } = environment;
+  const { eventStore, database, keys } = openStores(environment, { name: "projectors", log, onStop });
   const registry = createRegistry("projectors", process.env.npm_package_version ?? "0.1.0");
 
   const runner = new Runner({
-    database: mongo.db(environment.MONGODB_DATABASE),
+    database,
     eventStore,
     opener: createEventSerializer(storedEvents, keys),
     isErased: async (owner) => (await keys.find(owner))?.customer === null,

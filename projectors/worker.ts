@@ -1,16 +1,13 @@
 /** The worker's process: reactors turn facts into jobs, and workers do them. */
 import { Queue, QueueEvents, Worker } from "bullmq";
-import { storedEvents } from "#domain/stored-events.js";
 import { readEnvironment } from "#infrastructure/environment.js";
-import { createEventStore } from "#infrastructure/eventstoredb.js";
 import { createHealthApplication } from "#infrastructure/http/application.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import { listen } from "#infrastructure/http/server.js";
 import { runProcess } from "#infrastructure/lifecycle.js";
 import { createRegistry } from "#infrastructure/metrics.js";
-import { createMongoClient } from "#infrastructure/mongo.js";
-import { createPersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import { failFastConnection, queueNames, workerConnection } from "#infrastructure/queue.js";
+import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { createReactors } from "./registry.js";
 import { eraseAgain } from "./privacy/privacy.reactor.js";
 import { pause } from "./runner/lease.js";
@@ -42,25 +39,9 @@ async function retry<Result>(
 }
 
 runProcess("worker", async ({ log, onStop, signal, stop }) => {
-  const environment = readEnvironment([
-    "EVENTSTORE_URL",
-    "MONGODB_URL",
-    "MONGODB_DATABASE",
-    "KEYS_MONGODB_URL",
-    "KEYS_DATABASE",
-    "MASTER_KEYS",
-    "REDIS_URL",
-  ]);
-  const { MONGODB_URL, KEYS_MONGODB_URL = MONGODB_URL, REDIS_URL, HOST, PORT } = environment;
-  const mongo = createMongoClient(MONGODB_URL, { appName: "worker" });
-  onStop("MongoDB", () => mongo.close());
-  const keysMongo = KEYS_MONGODB_URL === MONGODB_URL ? mongo : createMongoClient(KEYS_MONGODB_URL);
-  if (keysMongo !== mongo) onStop("key store", () => keysMongo.close());
-  const eventStore = createEventStore(environment.EVENTSTORE_URL, {
-    onProblem: (problem, err) => log.warn({ err }, problem),
-  });
-  onStop("event store", () => eventStore.close());
-  const keys = createPersonalDataKeys(keysMongo, environment.KEYS_DATABASE, environment.MASTER_KEYS);
+  const environment = readEnvironment([...storeEnvironment, "REDIS_URL"]);
+  const { REDIS_URL, HOST, PORT } = environment;
+  const { eventStore, database, keys } = openStores(environment, { name: "worker", log, onStop });
   const registry = createRegistry("worker", process.env.npm_package_version ?? "0.1.0");
   const reactors = createReactors({ eventStore, keys });
 
@@ -108,7 +89,7 @@ runProcess("worker", async ({ log, onStop, signal, stop }) => {
   });
 
   const runner = new ReactorRunner({
-    database: mongo.db(environment.MONGODB_DATABASE),
+    database,
     eventStore,
     reactors,
     queue: {
