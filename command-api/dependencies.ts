@@ -1,3 +1,4 @@
+import type { Request, Response } from "express";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { orgKey } from "#domain/core/identifiers.js";
@@ -108,7 +109,17 @@ export async function openCommandDependencies(
     orgSettings,
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
+    onAnswer: (_req: Request, res: Response) => {
+      const area = res.locals.area as string | undefined;
+      if (area !== undefined) metrics.commands.inc({ area, outcome: outcomeOf(res) });
+    },
   };
+}
+
+function outcomeOf(res: Response): string {
+  if (res.statusCode >= 500) return "failed";
+  if (res.statusCode >= 400) return "rejected";
+  return res.hasHeader("Idempotency-Replayed") ? "replayed" : "accepted";
 }
 
 /** Whether issuers and key sets must be https and elsewhere. */

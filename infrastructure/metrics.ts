@@ -55,7 +55,7 @@ export function commandMetrics(registry: Registry) {
     }),
     commands: new Counter({
       name: "client_data_commands_total",
-      help: "Commands handled, by area and outcome (accepted, unchanged, replayed, rejected, failed)",
+      help: "Commands answered, by area and outcome: accepted, replayed, rejected (4xx), failed (5xx)",
       labelNames: ["area", "outcome"],
       registers: [registry],
     }),

@@ -1,7 +1,10 @@
+import type { Request, Response } from "express";
 import type { Logger } from "pino";
+import type { Registry } from "prom-client";
 import type { Environment } from "#infrastructure/environment.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { ReadDependencies } from "#infrastructure/http/reads.js";
+import { queryMetrics } from "#infrastructure/metrics.js";
 import { createMongoClient, pingMongo } from "#infrastructure/mongo.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { failFastConnection } from "#infrastructure/queue.js";
@@ -17,6 +20,7 @@ export const queryEnvironment = ["MONGODB_URL", "MONGODB_DATABASE", "REDIS_URL",
 
 type Surroundings = {
   readonly log: Logger;
+  readonly registry: Registry;
   readonly onStop: (name: string, stop: () => void | Promise<void>) => void;
 };
 
@@ -30,7 +34,7 @@ type Surroundings = {
 export async function openQueryDependencies(
   environment: Pick<Environment, (typeof queryEnvironment)[number] | "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">,
   documents: readonly DocumentDefinition<unknown>[],
-  { log, onStop }: Surroundings,
+  { log, registry, onStop }: Surroundings,
 ) {
   const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, {
     production:
@@ -47,6 +51,7 @@ export async function openQueryDependencies(
   const redis = failFastConnection(environment.REDIS_URL, (err) => log.warn({ err }, "redis"));
   onStop("redis", () => redis.disconnect());
 
+  const { staleReads } = queryMetrics(registry);
   const readiness: ReadinessCheck[] = [
     { name: "mongodb", probe: () => pingMongo(mongo) },
     {
@@ -65,5 +70,8 @@ export async function openQueryDependencies(
     orgSettings,
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
+    onAnswer: (_req: Request, res: Response) => {
+      if (res.hasHeader("X-Stale")) staleReads.inc();
+    },
   };
 }

@@ -11,7 +11,7 @@ import { openQueryDependencies, queryEnvironment } from "./dependencies.js";
 runProcess("query-api", async ({ log, onStop }) => {
   const environment = readEnvironment(queryEnvironment);
   const registry = createRegistry("query-api", packageVersion);
-  const deps = await openQueryDependencies(environment, queryDocuments, { log, onStop });
+  const deps = await openQueryDependencies(environment, queryDocuments, { log, registry, onStop });
   const authenticator = createAuthenticator(deps);
   const { app } = createQueryApi({ ...deps, authenticator, log, registry });
   const server = await listen(app, { host: environment.HOST, port: environment.PORT });

@@ -26,6 +26,8 @@ export type ServerParts = {
   readonly log: Logger;
   readonly registry: Registry;
   readonly readiness: readonly ReadinessCheck[];
+  /** Told when an answer has ended, for what the process counts besides. */
+  readonly onAnswer?: (req: Request, res: Response) => void;
 };
 
 export type ApplicationParts = ServerParts & {
@@ -71,7 +73,7 @@ function bareApplication(parts: ServerParts, metrics: HttpMetrics, orgSettings?:
   app.disable("etag");
   app.enable("case sensitive routing");
   app.use((req: Request, res: Response, next: NextFunction) => {
-    enter(req, res, metrics, parts.log);
+    enter(req, res, metrics, parts);
     if (orgSettings && applyCors(req, res, orgSettings)) return;
     next();
   });
@@ -92,7 +94,7 @@ function label(route: string, handler: Handler): Handler {
   };
 }
 
-function enter(req: Request, res: Response, metrics: HttpMetrics, log: Logger): void {
+function enter(req: Request, res: Response, metrics: HttpMetrics, { log, onAnswer }: ServerParts): void {
   const started = performance.now();
   assignRequestId(req, res);
   for (const [name, value] of securityHeaders) res.setHeader(name, value);
@@ -100,6 +102,7 @@ function enter(req: Request, res: Response, metrics: HttpMetrics, log: Logger): 
     const durationMs = performance.now() - started;
     const route = (res.locals.route as string | undefined) ?? "unmatched";
     metrics.requestDuration.observe({ route, status: String(res.statusCode) }, durationMs / 1_000);
+    onAnswer?.(req, res);
     if (req.method !== "GET" && req.method !== "HEAD") log.info(describe(req, res, durationMs), "request");
     else if (log.isLevelEnabled("debug")) log.debug(describe(req, res, durationMs), "request");
   });

@@ -176,6 +176,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     const queryRegistry = createRegistry("query-api", "test");
     const query = await openQueryDependencies(readEnvironment(queryEnvironment, source), queryDocuments, {
       log: queryLog,
+      registry: queryRegistry,
       onStop,
     });
     const { app: queryApp, routes: queryRoutes } = createQueryApi({
