@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 
 /** A verdict is taken anew after this time at the latest. */
-const longestMs = 60_000;
+const longestMs = 5 * 60_000;
 const mostVerdicts = 20_000;
 
 type Verdict<Claims> = {

@@ -40,7 +40,15 @@ export class Benches implements BenchContext {
     readonly log: (line: string) => void,
   ) {}
 
-  /** Seconds of one counted turn, and how many there are. */
+  /**
+   * How long a turn sends load: the counted ones for a while, the first (turn 0) until every caller has been served
+   * twice, whatever the speed, so that both sides are measured with warm caches.
+   */
+  lengthOf(turn: number): { readonly milliseconds: number } | { readonly requestsEach: number } {
+    return turn === 0 ? { requestsEach: 2 } : { milliseconds: this.rounds.milliseconds };
+  }
+
+  /** How many counted turns there are, and how long each is. */
   get rounds(): { readonly count: number; readonly milliseconds: number } {
     return this.quick ? { count: 2, milliseconds: 1_500 } : { count: 5, milliseconds: 5_000 };
   }

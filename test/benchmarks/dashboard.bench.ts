@@ -7,6 +7,8 @@ import { startProcess } from "./child-process.js";
 import { CpuTime } from "./cpu-time.js";
 import { inTurns, summary } from "./rounds.js";
 
+const get = { method: "GET", path: "/client-data/dashboard", expect: [200] } as const;
+
 /** GET dashboard against the least any server must do for it. */
 export const dashboard: Benchmark<Benches> = {
   name: "dashboard",
@@ -21,14 +23,14 @@ export const dashboard: Benchmark<Benches> = {
     context.onStop(() => floor.stop());
     const floorUrl = `http://127.0.0.1:${floor.hello.port}`;
     const { pids } = stack.file;
-    const { count, milliseconds } = context.rounds;
+    const { count } = context.rounds;
     const rows = [];
     for (const connections of [16, 64]) {
-      const plan = { connections, milliseconds, method: "GET", path: "/client-data/dashboard", expect: [200] } as const;
+      const plan = (turn: number) => ({ ...get, connections, ...context.lengthOf(turn) });
       const [cpu, floorCpu] = [new CpuTime(pids), new CpuTime({ ...pids, floor: floor.pid })];
       const figures = await inTurns(count, {
-        product: () => cpu.during(() => load.send({ ...plan, url: stack.file.queryApi })),
-        floor: () => floorCpu.during(() => load.send({ ...plan, url: floorUrl })),
+        product: (turn) => cpu.during(() => load.send({ ...plan(turn), url: stack.file.queryApi })),
+        floor: (turn) => floorCpu.during(() => load.send({ ...plan(turn), url: floorUrl })),
       });
       rows.push(
         benchResult({

@@ -25,7 +25,7 @@ export const emmett: Benchmark<Benches> = {
     const customers = customerIds(0, context.quick ? 500 : 5_000);
     const load = await startLoadGenerator({ orgid: issuer.org, tokens: await issuer.tokensOf(customers) });
     context.onStop(() => load.stop());
-    const { count, milliseconds } = context.rounds;
+    const { count } = context.rounds;
     const details = { peer: peer.versions, customers: customers.length };
 
     context.log(`  filling ${customers.length} wishlists on both sides ...`);
@@ -36,7 +36,7 @@ export const emmett: Benchmark<Benches> = {
     const rows: BenchResult[] = [await rebuildRow(stack.file.mongodb, peer, { ...details, listLength })];
     const compare = async (name: string, aim: number, ours: string, plan: (turn: number) => object) => {
       const send = (url: string) => (turn: number) =>
-        load.send({ connections: 16, milliseconds, ...command, path: "", ...plan(turn), url });
+        load.send({ connections: 16, ...context.lengthOf(turn), ...command, path: "", ...plan(turn), url });
       const figures = await inTurns(count, { product: send(ours), floor: send(peer.url) });
       const perSecond = (reports: readonly { perSecond: number }[]) =>
         median(reports.map((report) => report.perSecond));

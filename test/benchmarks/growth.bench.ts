@@ -8,7 +8,7 @@ export const growth: Benchmark<Benches> = {
   run: async (context) => {
     const small = await context.small();
     const large = await context.large();
-    const { count, milliseconds } = context.rounds;
+    const { count } = context.rounds;
     const rows: BenchResult[] = [];
     for (const what of ["dashboard", "command"] as const) {
       const plan = (url: { queryApi: string; commandApi: string }, turn: number) =>
@@ -21,8 +21,10 @@ export const growth: Benchmark<Benches> = {
               expect: [201],
             } as const);
       const figures = await inTurns(count, {
-        product: (turn) => large.load.send({ ...plan(large.stack.file, turn), connections: 16, milliseconds }),
-        floor: (turn) => small.load.send({ ...plan(small.stack.file, turn), connections: 16, milliseconds }),
+        product: (turn) =>
+          large.load.send({ ...plan(large.stack.file, turn), connections: 16, ...context.lengthOf(turn) }),
+        floor: (turn) =>
+          small.load.send({ ...plan(small.stack.file, turn), connections: 16, ...context.lengthOf(turn) }),
       });
       const timeOf = (reports: readonly { perSecond: number }[]) =>
         median(reports.map(({ perSecond }) => 16_000 / perSecond));

@@ -16,13 +16,13 @@ export const wishlist: Benchmark<Benches> = {
     context.onStop(() => floor.stop());
     const floorUrl = `http://127.0.0.1:${floor.hello.port}`;
     const { pids } = stack.file;
-    const { count, milliseconds } = context.rounds;
+    const { count } = context.rounds;
     const rows: BenchResult[] = [];
     for (const inFlight of [1, 16, 64]) {
       const plan = (turn: number) =>
         ({
           connections: inFlight,
-          milliseconds,
+          ...context.lengthOf(turn),
           method: "POST",
           path: `/client-data/wishlist/product-${inFlight}-${turn}-{n}`,
           expect: [201],
