@@ -151,6 +151,31 @@ describe("event store process", () => {
     });
   });
 
+  it("stops with one sentence when the disk takes no more, and has every acknowledged event afterwards", async function () {
+    if (process.platform === "win32") this.skip();
+    const server = await startEventStore(["--db", folder.path], {}, { maxFileKilobytes: 600 });
+    const client = clientOf(server);
+    let acknowledged = 0;
+    const writing = async () => {
+      for (;;) {
+        await client.appendToStream("process-full", Array.from({ length: 50 }, written));
+        acknowledged += 50;
+      }
+    };
+    const error = await writing().catch((failure) => failure);
+    expect(error.code).to.equal(14);
+    const { code, stderr } = await server.ended;
+    await client.dispose();
+    expect(code).to.equal(1);
+    expect(stderr).to.match(/^The event store stops: The disk with .* \S+\.\n$/);
+    const again = await startEventStore(["--db", folder.path]);
+    const reader = clientOf(again);
+    expect((await collect(reader.readStream("process-full"))).length).to.be.within(acknowledged, acknowledged + 50);
+    expect(acknowledged).to.be.greaterThan(100);
+    await reader.dispose();
+    await again.stop();
+  });
+
   it("is found through gossip", async () => {
     const server = await startEventStore(["--mem-db"]);
     const client = EventStoreDBClient.connectionString(`esdb+discover://127.0.0.1:${server.port}?tls=false`);

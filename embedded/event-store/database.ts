@@ -216,7 +216,11 @@ export class Database {
 
   /** Leaves a single file behind: what stands in the write-ahead log is moved into the database. */
   close(): void {
-    if (this.file !== undefined) pragma(this.connection, "wal_checkpoint(TRUNCATE)");
+    try {
+      if (this.file !== undefined) pragma(this.connection, "wal_checkpoint(TRUNCATE)");
+    } catch {
+      // A full disk, for instance: everything is safe where it is, and is moved after the next start.
+    }
     this.connection.close();
     this.lock?.close();
   }
@@ -286,6 +290,7 @@ export function explain(error: unknown, file: string): string {
   if (/NOTADB|not a database/i.test(text)) return `${file} is not a database of this event store: it was left alone.`;
   if (/CORRUPT|malformed/i.test(text)) return `${file} is damaged: restore it from a backup.`;
   if (/FULL|ENOSPC/i.test(text)) return `The disk with ${file} is full.`;
+  if (/IOERR|disk I\/O/i.test(text)) return `The disk with ${file} failed.`;
   if (/READONLY|readonly|EROFS|EACCES/i.test(text)) return `${file} cannot be written: it is read-only.`;
   if (/CANTOPEN|unable to open/i.test(text)) return `${file} cannot be opened or created.`;
   return `${file} cannot be used: ${message}.`;

@@ -20,8 +20,22 @@ export type EventStoreServer = {
   stop(signal?: NodeJS.Signals): Promise<ServerExit>;
 };
 
-function launch(args: readonly string[], env: NodeJS.ProcessEnv): { child: ChildProcess; ended: Promise<ServerExit> } {
-  const child = spawn(process.execPath, ["--enable-source-maps", program, ...args], {
+/** What a server process is allowed. */
+export type Limits = {
+  /** No file may become larger than this: what a full disk looks like, without one. */
+  readonly maxFileKilobytes?: number;
+};
+
+function launch(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  { maxFileKilobytes }: Limits = {},
+): { child: ChildProcess; ended: Promise<ServerExit> } {
+  const command = [process.execPath, "--enable-source-maps", program, ...args];
+  // The shell counts in blocks of 512 bytes, and becomes the server: the process id stays the same.
+  if (maxFileKilobytes) command.unshift("/bin/sh", "-c", `ulimit -f ${maxFileKilobytes * 2}; exec "$0" "$@"`);
+  const [executable, ...rest] = command as [string, ...string[]];
+  const child = spawn(executable, rest, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -40,9 +54,13 @@ function launch(args: readonly string[], env: NodeJS.ProcessEnv): { child: Child
  *
  * @param args of its command line; the port is any free one unless given
  */
-export async function startEventStore(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<EventStoreServer> {
+export async function startEventStore(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  limits: Limits = {},
+): Promise<EventStoreServer> {
   const port = args.includes("--http-port") ? [] : ["--http-port", "0"];
-  const { child, ended } = launch([...args, ...port], env);
+  const { child, ended } = launch([...args, ...port], env, limits);
   const address = await new Promise<string>((resolve, reject) => {
     let output = "";
     child.stdout?.on("data", (chunk) => {
