@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { serveDocumentPage } from "#infrastructure/http/openapi-page.js";
 import { Problem, problemDocument, unavailable } from "#infrastructure/http/problem-details.js";
 import { preferredLanguage } from "#infrastructure/http/titles.js";
+import { allowedMethods } from "./allowed-methods.js";
 import { type MergedDocument, mergedDocument } from "./openapi.js";
 import { createProxy, type Proxy, UpstreamUnavailable } from "./proxy.js";
 
@@ -30,12 +31,16 @@ export function createGateway({ commandApi, queryApi, log }: GatewayDependencies
   const command = createProxy(commandApi);
   const query = createProxy(queryApi);
   const openApi = mergedDocument([queryApi, commandApi]);
+  const methodsAt = allowedMethods(openApi);
   const docs = docsPage();
 
   const answer = async (request: IncomingMessage, response: ServerResponse, requestId: string): Promise<void> => {
     const target = targetOf(request);
     switch (target.kind) {
       case "api": {
+        const allowed = methodsAt(target.path.split("?", 1)[0] ?? "");
+        const { method = "GET" } = request;
+        if (allowed && method !== "OPTIONS" && !allowed.includes(method)) throw notAllowed(allowed);
         const proxy: Proxy = target.api === "query" ? query : command;
         return proxy.forward(request, response, target.path, requestId);
       }
@@ -106,8 +111,8 @@ async function sendDocument(request: IncomingMessage, response: ServerResponse, 
   response.end(request.method === "HEAD" ? undefined : document);
 }
 
-function notAllowed(): Problem {
-  return new Problem(405, "METHOD_NOT_ALLOWED", { headers: { Allow: "GET, HEAD" } });
+function notAllowed(allowed: readonly string[] = ["GET", "HEAD"]): Problem {
+  return new Problem(405, "METHOD_NOT_ALLOWED", { headers: { Allow: allowed.join(", ") } });
 }
 
 function docsPage(): (request: IncomingMessage, response: ServerResponse) => void {

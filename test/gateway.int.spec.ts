@@ -59,6 +59,36 @@ describe("gateway", () => {
     }
   });
 
+  it("answers 405 with the methods of both APIs to a method that neither serves at a path", async () => {
+    const documentOf = (paths: object): Handler => {
+      const json = JSON.stringify({ openapi: "3.1.0", info: {}, paths });
+      return (incoming, response) => {
+        response.writeHead(200, { "content-type": "application/json" });
+        response.end(incoming.url === "/openapi.json" ? json : "{}");
+      };
+    };
+    handlers.query = documentOf({ "/client-data/things": { get: {} }, "/client-data/things/{id}": { get: {} } });
+    handlers.command = documentOf({ "/client-data/things/{id}": { put: {}, delete: {} } });
+    const call = (method: string, path: string) => fetch(`${base}${path}`, { method });
+    const deadline = Date.now() + 5_000;
+    let refused = await call("POST", "/client-data/things/a.b");
+    while (refused.status !== 405) {
+      if (Date.now() > deadline) throw new Error("the methods did not become known");
+      refused = await call("POST", "/client-data/things/a.b");
+    }
+    expect(refused.headers.get("allow")?.split(", ")).to.have.members(["GET", "HEAD", "PUT", "DELETE"]);
+    expect(await refused.json()).to.include({ code: "METHOD_NOT_ALLOWED", instance: "/client-data/things/a.b" });
+    expect((await call("PUT", "/api/client-data/things")).status).to.equal(405);
+    for (const [method, path] of [
+      ["PUT", "/client-data/things/a?x=1"],
+      ["HEAD", "/client-data/things"],
+      ["POST", "/client-data/unknown"],
+      ["OPTIONS", "/client-data/things"],
+    ] as const) {
+      expect((await call(method, path)).status, `${method} ${path}`).to.equal(200);
+    }
+  });
+
   const upstreamOf = async (method: string, path: string, headers: Record<string, string> = {}) =>
     (await fetch(`${base}${path}`, { method, headers })).headers.get("x-upstream");
 
