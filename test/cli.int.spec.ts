@@ -178,6 +178,16 @@ describe("the operator's command", function () {
     expect(await json("projections", "verify", "wishlist")).to.include({ exit: 0 });
   });
 
+  it("restarts the reactors at the end of the log only when told so", async () => {
+    const rows = api.database.collection<{ _id: string; position: string; storeEpoch: string }>("reactor-cursors");
+    await rows.insertOne({ _id: "reactors", position: "00000000000000000007", storeEpoch: "another" });
+    expect((await json("reactors", "list")).data.cursors).to.have.length(1);
+    expect(await json("reactors", "restart", "--dry-run")).to.include({ exit: 0 });
+    expect(await rows.countDocuments()).to.equal(1);
+    expect((await json("reactors", "restart")).data).to.deep.equal({ forgotten: 1 });
+    expect(await rows.countDocuments()).to.equal(0);
+  });
+
   it("is sure of what it operates: nothing parked, no lag, and a doctor that sees every service", async () => {
     expect(await json("projections", "parked", "list")).to.include({ exit: 0 });
     expect(await json("projections", "lag", "--max", "0")).to.include({ exit: 0 });

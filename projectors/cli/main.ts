@@ -68,7 +68,7 @@ projections
   .description("how far each projection is behind the log")
   .option("--max <events>", "exit 1 when one is further behind", "0")
   .action((options) => verb("projections lag", async () => (await import("./projections.js")).lag(options)));
-writes(projections.command("rebuild").argument("<projection...>"))
+writes(projections.command("rebuild").argument("[projection...]").option("--all", "every projection"))
   .description("build a new generation beside the live one, then flip")
   .option("--wait <seconds>", "wait for it at most so long", "600")
   .action((names, options) =>
@@ -94,6 +94,12 @@ writes(parked.command("retry").argument("<projection>").argument("[owner]", "def
   .action((name, key, options) =>
     verb("projections parked retry", async () => (await import("./parked.js")).retry(name, key, options)),
   );
+
+const reactors = program.command("reactors").description("what has effects; never repeated by a rebuild");
+reactors.command("list").action(() => verb("reactors list", async () => (await import("./reactors.js")).list()));
+writes(reactors.command("restart"))
+  .description("after a restore of the event store: begin again at the end of the log")
+  .action((options) => verb("reactors restart", async () => (await import("./reactors.js")).restart(options)));
 
 const replay = program.command("replay").description("fold events to a moment, without touching what is live");
 reveal(owner(replay.command("customer").argument("<id>")))

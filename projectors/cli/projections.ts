@@ -99,7 +99,7 @@ export function lag(options: { readonly max: string }): Promise<Outcome> {
   });
 }
 
-type ChangeOptions = { readonly dryRun?: boolean; readonly yes?: boolean };
+type ChangeOptions = { readonly dryRun?: boolean; readonly yes?: boolean; readonly all?: boolean };
 
 /** `projections rebuild`: asks the leading runner for a new generation and waits until it is live. */
 export function rebuild(
@@ -107,6 +107,7 @@ export function rebuild(
   options: ChangeOptions & { readonly wait: string },
 ): Promise<Outcome> {
   if (!/^\d{1,6}$/.test(options.wait)) throw new CommandFailed("usage", "--wait takes seconds");
+  if (names.length === 0 && !options.all) throw new CommandFailed("usage", "name projections, or give --all");
   const wanted = namedProjections(names);
   return withContext(async (context) => {
     const database = await context.database();

@@ -1,4 +1,4 @@
-import type { Db } from "mongodb";
+import type { Collection, Db } from "mongodb";
 import type { Logger } from "pino";
 import type { EventStore, LogPosition, StoredEvent } from "#infrastructure/event-store.js";
 import { jobId } from "#infrastructure/queue.js";
@@ -7,7 +7,11 @@ import type { Reaction, Reactor } from "./reactor.js";
 import { ForeignStore } from "./subscription.js";
 
 /** Row of `reactor-cursors`: everything up to here has had its effects. */
-type ReactorCursor = { readonly _id: string; readonly position: LogPosition; readonly storeEpoch: string };
+export type ReactorCursor = { readonly _id: string; readonly position: LogPosition; readonly storeEpoch: string };
+
+export function reactorCursors(database: Db): Collection<ReactorCursor> {
+  return database.collection<ReactorCursor>("reactor-cursors");
+}
 
 /** The queue between reading the log and acting. Adding a job that is there already changes nothing. */
 export type ReactionQueue = {
@@ -116,11 +120,14 @@ export class ReactorRunner {
   /** Our cursor; on the very first run the end of the log, kept before anything is read. */
   async #openCursor(): Promise<LogPosition> {
     const { database, eventStore } = this.#options;
-    const rows = database.collection<ReactorCursor>("reactor-cursors");
+    const rows = reactorCursors(database);
     const storeEpoch = await eventStore.epoch();
     const row = await rows.findOne({ _id: cursorId }, { readConcern: "majority" });
     if (row && row.storeEpoch !== storeEpoch) {
-      throw new ForeignStore("the reactors' cursor belongs to another event store, or this one was restored");
+      throw new ForeignStore(
+        `the reactors' cursor is of epoch ${row.storeEpoch}, the store's is ${storeEpoch}`,
+        "reactors restart",
+      );
     }
     if (row) return row.position;
     const position = await eventStore.head();
@@ -172,7 +179,7 @@ export class ReactorRunner {
 
   /** Twice a second: saves how far everything is done, and adds again what has been out for too long. */
   async #moveCursor(signal: AbortSignal): Promise<void> {
-    const rows = this.#options.database.collection<ReactorCursor>("reactor-cursors");
+    const rows = reactorCursors(this.#options.database);
     const addAgainMs = this.#options.addAgainMs ?? 10_000;
     while (!signal.aborted) {
       await pause(500, signal);

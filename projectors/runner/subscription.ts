@@ -4,8 +4,9 @@ import { pause } from "./lease.js";
 
 /** The store is not the one the cursors belong to: restored from a backup, replaced, or a wrong address. */
 export class ForeignStore extends Error {
-  constructor(detail: string) {
-    super(`${detail}: this is another event store, or a restored one; rebuild every projection`);
+  /** @param cure the operator's command that goes on with this store */
+  constructor(detail: string, cure = "projections rebuild --all") {
+    super(`${detail}: this is another event store, or a restored one; to go on with it: npm run cli -- ${cure}`);
     this.name = "ForeignStore";
   }
 }
