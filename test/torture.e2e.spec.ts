@@ -12,7 +12,7 @@ describe("killed again and again while customers write", () => {
       const report = await torture(stack, { seed, until: Date.now() + 40_000, say: () => {} });
       console.log(`      seed ${seed}: ${report.blows.length} blows, ${JSON.stringify(report.commands)}`);
       expect(report.faults, `npm run torture -- --seed ${seed}`).to.deep.equal([]);
-      expect(report.commands.acknowledged).to.be.greaterThan(100);
+      expect(report.commands.acknowledged).to.be.greaterThan(20);
     } finally {
       await stack.stop();
     }
