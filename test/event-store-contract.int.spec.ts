@@ -194,6 +194,19 @@ describe("event store contract", () => {
     });
   }
 
+  it("answers a batched append that makes no sense, and goes on with the others", async () => {
+    const stream = newStream();
+    const appends = [
+      client.appendToStream("", numbered(0)),
+      client.appendToStream("x".repeat(5000), numbered(0)),
+      client.appendToStream(stream, jsonEvent({ type: "", data: {} })),
+      client.appendToStream(stream, numbered(1)),
+    ];
+    const outcomes = await Promise.allSettled(appends);
+    expect(outcomes.map(({ status }) => status)).to.deep.equal(["rejected", "rejected", "rejected", "fulfilled"]);
+    expect(numbers(await collect(client.readStream(stream)))).to.deep.equal([1]);
+  });
+
   describe("deadlines", () => {
     it("fails a delete whose time has passed, and does not delete", async () => {
       const stream = newStream();

@@ -172,7 +172,8 @@ export class EventLog {
     }
     const event = metadataEvent(Buffer.from(SOFT_DELETE_METADATA));
     this.write(metadataStream, metadataHead, event, metadataHead.last + 1, Date.now());
-    head.isSoftDeleted = true;
+    // Of a metadata stream only the newest event counts, and nothing hides that.
+    head.isSoftDeleted = !isMetadataStream(stream);
     return { kind: "success", revision: head.last, position: metadataHead.lastPosition };
   }
 

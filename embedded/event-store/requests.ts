@@ -38,8 +38,8 @@ export interface BatchAppendPart {
   readonly correlationIdMessage: Buffer;
   /** Only on the first part. `deadline` in milliseconds since the Unix epoch. */
   readonly options: (StreamTarget & { readonly deadline: number | undefined }) | undefined;
-  /** Undefined when an event cannot be understood: then `fault` says why. */
   readonly events: readonly ProposedEvent[];
+  /** Why the append cannot be carried out, if stream or an event cannot be understood. */
   readonly fault: string | undefined;
   readonly isFinal: boolean;
 }
@@ -99,6 +99,15 @@ export function decodeBatchAppendPart(message: Buffer): BatchAppendPart {
   let fault: string | undefined;
   let isFinal = false;
   const events: ProposedEvent[] = [];
+  // Only this append is at fault: the call goes on, and the answer needs the other fields of this part.
+  const attempt = (decode: () => void) => {
+    try {
+      decode();
+    } catch (error) {
+      if (!(error instanceof BadRequest)) throw error;
+      fault ??= error.message;
+    }
+  };
   const reader = new ProtoReader(message);
   for (let field = reader.next(); field !== 0; field = reader.next()) {
     switch (field) {
@@ -107,19 +116,18 @@ export function decodeBatchAppendPart(message: Buffer): BatchAppendPart {
         correlationId = decodeUuid(new ProtoReader(correlationIdMessage));
         break;
       case 2: {
-        const { stream, expected, deadline } = decodeBatchOptions(reader.message());
-        options = { stream, expected, deadline };
+        const content = reader.message();
+        options = { stream: "", expected: "any", deadline: undefined };
+        attempt(() => {
+          options = decodeBatchOptions(content);
+        });
         break;
       }
-      case 3:
-        try {
-          events.push(decodeProposedEvent(reader.message()));
-        } catch (error) {
-          // Only this append is at fault: the call goes on, and the answer needs the other fields of this part.
-          if (!(error instanceof BadRequest)) throw error;
-          fault ??= error.message;
-        }
+      case 3: {
+        const content = reader.message();
+        attempt(() => events.push(decodeProposedEvent(content)));
         break;
+      }
       case 4:
         isFinal = reader.bool();
         break;
@@ -233,7 +241,7 @@ function decodeBatchOptions(reader: ProtoReader): StreamTarget & { deadline: num
         reader.skip();
     }
   }
-  if (stream === "") throw new BadRequest("The stream name is empty.");
+  checkName(stream, "stream name");
   return { stream, expected, deadline };
 }
 
@@ -265,8 +273,17 @@ function decodeProposedEvent(reader: ProtoReader): ProposedEvent {
     }
   }
   if (type === "" || contentType === "") throw new MissingEventMetadata();
+  checkName(type, "event type");
   if (id === "" || id === EMPTY_UUID) throw new BadRequest("An event has no id.");
   return { id, type, isJson: contentType === "application/json", data, metadata };
+}
+
+/** Names are repeated in every event: a limit keeps a mistake from filling the disk. */
+const MAX_NAME_LENGTH = 4096;
+
+function checkName(name: string, what: string): void {
+  if (name === "") throw new BadRequest(`The ${what} is empty.`);
+  if (name.length > MAX_NAME_LENGTH) throw new BadRequest(`The ${what} is longer than ${MAX_NAME_LENGTH} characters.`);
 }
 
 const EMPTY: Buffer = Buffer.alloc(0);
@@ -340,7 +357,7 @@ function decodeStreamOptions(reader: ProtoReader): [stream: string, from: ReadFr
       reader.skip();
     }
   }
-  if (stream === "") throw new BadRequest("The stream name is empty.");
+  checkName(stream, "stream name");
   return [stream, from];
 }
 

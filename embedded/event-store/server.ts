@@ -14,7 +14,7 @@ import { StartupError } from "./startup-error.js";
 import { CANCELLED_BY_SHUTDOWN } from "./status.js";
 
 export interface ServerOptions {
-  /** Address to listen at, and to be known by in gossip. */
+  /** Address to listen at. */
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
@@ -49,27 +49,24 @@ export async function startServer(options: ServerOptions, events: ServerEvents):
   const commit = new GroupCommit(log, checkpoints, events.onFailure);
   const calls = new OpenCalls();
   const router = new Router(calls, events.onFault);
-  const address = { host: options.host, port: options.port };
   const guard = options.tls === undefined ? allowEverybody : requireAdministrator(options.tls.adminPassword);
   router.add(streamsService(log, commit, events.onFault), guard);
   // Clients ask these two before they have anybody to be.
   router.add(serverFeaturesService(), allowEverybody);
-  router.add(
-    gossipService(() => address),
-    allowEverybody,
-  );
+  router.add(gossipService(), allowEverybody);
 
   let listener: Listener;
+  let port: number;
   try {
     listener = new Listener(router, options.tls);
     if (log.lastPosition === 0) await writeFirstRecords(commit);
-    address.port = await listener.listen(options.host, options.port);
+    port = await listener.listen(options.host, options.port);
   } catch (error) {
     database.close();
     throw error;
   }
   return {
-    port: address.port,
+    port,
     async stop() {
       calls.failAll(CANCELLED_BY_SHUTDOWN);
       await listener.close();

@@ -76,20 +76,23 @@ export function serverFeaturesService(): Service {
   };
 }
 
-/** How clients with several addresses find the leader. The address is the one that the client can reach us at. */
-export function gossipService(address: () => { host: string; port: number }): Service {
+/**
+ * How clients with several addresses find the leader: it is the one that they have just asked, under the address that
+ * they asked it by. The server itself may know another one, or none, behind a forwarded port.
+ */
+export function gossipService(): Service {
   const instanceId = randomUUID();
   return {
     name: GOSSIP,
     methods: {
-      Read: answerOnce(() => {
-        const { host, port } = address();
-        return gossipResponse(instanceId, host, port, new Date());
+      Read: answerOnce((call) => {
+        const { hostname, port } = new URL(`http://${call.header(":authority") ?? call.header("host")}`);
+        return gossipResponse(instanceId, hostname.replace(/^\[|\]$/g, ""), Number(port || 80), new Date());
       }),
     },
   };
 }
 
-function answerOnce(response: () => Buffer): OpenCall {
-  return (call) => ({ onMessage: () => call.answer(response()) });
+function answerOnce(response: (call: Call) => Buffer): OpenCall {
+  return (call) => ({ onMessage: () => call.answer(response(call)) });
 }

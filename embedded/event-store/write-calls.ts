@@ -35,6 +35,9 @@ const MAX_APPEND_SIZE = 1024 * 1024;
 /** An append whose parts take longer than this is given up, in milliseconds; the original server's write time-out. */
 const WRITE_TIMEOUT_MS = 2000;
 
+/** Appends of one BatchAppend call whose parts are still coming: clients send one after the other. */
+const MAX_UNFINISHED_APPENDS = 64;
+
 /** A BatchAppend call with this much on its way is not read from until some of it is answered. */
 const MAX_PENDING_APPENDS = 4096;
 const MAX_PENDING_BYTES = 16 * 1024 * 1024;
@@ -175,6 +178,10 @@ export function openBatchAppend(commit: GroupCommit, call: Call): CallHandler {
         return;
       }
       append = { key, events: [], size: 0 };
+      if (!part.isFinal && gathering.size >= MAX_UNFINISHED_APPENDS) {
+        giveUp(id, batchAppendBadRequest(key, "Too many appends are unfinished."));
+        return;
+      }
       if (!part.isFinal) {
         const timer = setTimeout(() => giveUp(id, batchAppendTimeout(key)), timeout);
         const gathered = { ...append, timer };
@@ -198,7 +205,7 @@ export function openBatchAppend(commit: GroupCommit, call: Call): CallHandler {
       try {
         take(decodeBatchAppendPart(bytes));
       } catch (error) {
-        // Without a readable correlation id and stream there is nobody to answer: only then the call ends.
+        // Without a readable correlation id there is nobody to answer: only then the call ends.
         call.fail(requestFault(error));
       }
     },
