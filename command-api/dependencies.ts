@@ -4,8 +4,9 @@ import type { Registry } from "prom-client";
 import { orgKey } from "#domain/core/identifiers.js";
 import { storedEvents } from "#domain/stored-events.js";
 import { type Product, productSchema } from "#domain/wishlist/product.events.js";
-import { type CommandHandler, createCommandHandler, type Handled } from "#infrastructure/command-handler.js";
+import { type CommandHandler, createCommandHandler } from "#infrastructure/command-handler.js";
 import type { Environment } from "#infrastructure/environment.js";
+import type { LogPosition } from "#infrastructure/event-store.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
@@ -33,7 +34,10 @@ export type CommandDependencies = {
   readonly catalogue: ProductCatalogue<Product>;
   readonly orgSettings: OrgSettings;
   /** Headers of a command's answer: where in the log it wrote, and whether it is a replay. */
-  readonly answerOf: (handled: Pick<Handled<unknown>, "position" | "replayed">) => CommandAnswer;
+  readonly answerOf: (handled: {
+    readonly position?: LogPosition | undefined;
+    readonly replayed: boolean;
+  }) => CommandAnswer;
 };
 
 /** The part of the environment that the command API needs. */

@@ -13,7 +13,7 @@ import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { preferredLanguage } from "#infrastructure/http/titles.js";
 import { id as idSchema, parseInput, parseParams } from "#infrastructure/http/validation.js";
 import type { CommandDependencies } from "./dependencies.js";
-import { commandIdOf } from "./idempotency.js";
+import { commandIdOf, digestOf } from "./idempotency.js";
 import { internalRoutes } from "./internal.js";
 
 /** What came of one thing the platform told us. */
@@ -22,6 +22,8 @@ export type Ingested = {
   readonly applied: boolean;
   /** Position of the last event written; absent when none was. */
   readonly position?: LogPosition | undefined;
+  /** An earlier handling under the same idempotency key is told again. */
+  readonly replayed: boolean;
 };
 
 /** One kind of thing that the platform feeds us: its PUT route, and its lines in a batch. */
@@ -56,9 +58,9 @@ export function createIngestHandler(commands: CommandHandler) {
   return async <State, Command, Event extends DomainEvent>(
     request: CommandRequest<State, Command, Event>,
   ): Promise<Ingested> => {
-    const { events, revision, position } = await commands.handle({ ...request, presumeNew: wasNew });
+    const { events, revision, position, replayed } = await commands.handle({ ...request, presumeNew: wasNew });
     wasNew = revision - events.length === -1;
-    return { applied: events.length > 0, position };
+    return { applied: events.length > 0, position, replayed };
   };
 }
 
@@ -68,8 +70,6 @@ const batchBytes = 5 * 1024 * 1024;
 const lineBytes = 256 * 1024;
 /** Streams that a batch writes to at the same time. */
 const concurrency = 64;
-
-const unwritten = { replayed: false } as const;
 
 const answerSchema = z.object({ applied: z.boolean() });
 
@@ -91,13 +91,8 @@ export function ingestRoutes(targets: readonly AnyIngestTarget[], deps: Dependen
         const { id } = parseParams(params, req) as { id: string };
         const body = parseInput(target.body, req.body);
         const context = deps.idempotency(req, res);
-        const { applied, position } = await target.ingest(id, body, (owner) => ingestContext(context, owner));
-        sendCommandAnswer(
-          res,
-          200,
-          { applied },
-          deps.answerOf(position === undefined ? unwritten : { position, ...unwritten }),
-        );
+        const { applied, ...written } = await target.ingest(id, body, (owner) => ingestContext(context, owner));
+        sendCommandAnswer(res, 200, { applied }, deps.answerOf(written));
       },
     };
   });
@@ -146,6 +141,8 @@ async function answerBatch(
   const language = preferredLanguage(req.headers["accept-language"]);
   const answers = new Array<LineAnswer>(lines.length);
   let highest: LogPosition | undefined;
+  let written = 0;
+  let replays = 0;
   let storeIsAway: Problem | undefined;
 
   const handle = async (line: Line, index: number): Promise<LineAnswer> => {
@@ -160,8 +157,12 @@ async function answerBatch(
       const { id } = parseInput(found.params, { id: decoded(rawId) }) as { id: string };
       const body = parseInput(found.target.body, line.body);
       const commandId = commandIdOf([context.commandId, String(index)]);
-      const own = { ...context, idempotent: false, commandId, causationId: context.commandId };
-      const { applied, position } = await found.target.ingest(id, body, (owner) => ingestContext(own, owner));
+      const bodyDigest = context.idempotent ? { bodyDigest: digestOf(null, line.body) } : {};
+      const own = { ...context, ...bodyDigest, commandId, causationId: context.commandId };
+      const came = await found.target.ingest(id, body, (owner) => ingestContext(own, owner));
+      const { applied, position } = came;
+      if (applied) written++;
+      if (came.replayed) replays++;
       if (position !== undefined && (highest === undefined || position > highest)) highest = position;
       return { path, status: 200, applied };
     } catch (error) {
@@ -182,8 +183,10 @@ async function answerBatch(
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, groups.length) }, worker));
 
-  const { position } = deps.answerOf(highest === undefined ? unwritten : { position: highest, ...unwritten });
+  // A replay only when no line wrote anything new.
+  const { position, replayed } = deps.answerOf({ position: highest, replayed: written > 0 && written === replays });
   if (position !== undefined) res.setHeader("X-Log-Position", position);
+  if (replayed) res.setHeader("Idempotency-Replayed", "true");
   const body = Buffer.from(answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
   res.statusCode = 200;
   res.setHeader("Content-Type", "application/x-ndjson");
@@ -234,11 +237,11 @@ function parseLine(bytes: Buffer): Line {
   }
 }
 
-/** Indexes of the lines of each path, in their order; a path is a stream. */
+/** Indexes of the lines of each path, in their order; a path is a stream, however it is encoded. */
 function groupByPath(lines: readonly Line[]): number[][] {
   const groups = new Map<string, number[]>();
   lines.forEach(({ path }, index) => {
-    const key = path ?? `\n${index}`;
+    const key = path === null ? `\n${index}` : decoded(path);
     const group = groups.get(key);
     if (group) group.push(index);
     else groups.set(key, [index]);

@@ -13,11 +13,11 @@ describe("ingest", () => {
   });
   after(() => api?.stop());
 
-  const batch = async (lines: readonly (object | string)[]) => {
+  const batch = async (lines: readonly (object | string)[], more: Readonly<Record<string, string>> = {}) => {
     const body = lines.map((line) => (typeof line === "string" ? line : JSON.stringify(line))).join("\n");
     const answer = await platform.post("/internal/ingest/batch", {
       body,
-      headers: { "content-type": "application/x-ndjson" },
+      headers: { "content-type": "application/x-ndjson", ...more },
     });
     const answers = String(answer.body).split("\n").filter(Boolean);
     return { ...answer, lines: answer.status === 200 ? answers.map((line) => JSON.parse(line)) : [] };
@@ -78,6 +78,26 @@ describe("ingest", () => {
       for await (const stored of api.eventStore.readLog({ after: mark })) {
         if (stored.id === event?.id) expect(JSON.stringify(stored.data)).not.to.match(/Ada|James/);
       }
+    });
+
+    it("rebuilds the first answer for the same Idempotency-Key", async () => {
+      const headers = { "idempotency-key": "ingest-1" };
+      const first = await platform.put("/internal/ingest/orders/keyed", { body: order("c-keyed"), headers });
+      const again = await platform.put("/internal/ingest/orders/keyed", { body: order("c-keyed"), headers });
+      expect([again.status, again.body]).to.deep.equal([200, { applied: true }]);
+      expect(again.headers.get("x-log-position")).to.equal(first.headers.get("x-log-position"));
+      expect([first, again].map((answer) => answer.headers.get("idempotency-replayed"))).to.deep.equal([null, "true"]);
+      const other = await platform.put("/internal/ingest/orders/keyed", {
+        body: order("c-keyed", { sourceRevision: 2 }),
+        headers,
+      });
+      expect([other.status, other.body.code]).to.deep.equal([422, "IDEMPOTENCY_KEY_REUSED"]);
+    });
+
+    it("refuses a line total too large to be counted exactly", async () => {
+      const items = [{ sku: "s", title: "t", quantity: 1_000_000, unitPriceMinor: 9_007_199_254_740_991 }];
+      const { status, body } = await platform.put("/internal/ingest/orders/large", { body: order("c1", { items }) });
+      expect([status, body.errors?.[0]?.field]).to.deep.equal([400, "items[0].lineTotalMinor"]);
     });
 
     it("names what is wrong with a body", async () => {
@@ -207,6 +227,34 @@ describe("ingest", () => {
       }
       expect(byStream.size).to.equal(40);
       for (const seen of byStream.values()) expect(seen).to.deep.equal(steps);
+    });
+
+    it("takes one stream for one, however its path is encoded", async () => {
+      const steps = ["new", "processing", "shipped", "delivered", "completed"];
+      const lines = steps.map((status, index) => ({
+        path: `orders/b7${index % 2 === 0 ? "-" : "%2D"}1`,
+        body: order("b7", { status, sourceRevision: index + 1 }),
+      }));
+      expect((await batch(lines)).lines.map(({ applied }) => applied)).to.deep.equal(steps.map(() => true));
+    });
+
+    it("rebuilds the answers for the same Idempotency-Key, line by line", async () => {
+      const key = { "idempotency-key": "batch-1" };
+      const lines = [
+        { path: "orders/b8-1", body: order("b8") },
+        "nonsense",
+        { path: "orders/b8-2", body: order("b8") },
+      ];
+      const first = await batch(lines, key);
+      expect(first.headers.get("idempotency-replayed")).to.equal(null);
+      const mark = await api.mark();
+      const again = await batch(lines, key);
+      expect(again.lines.map(({ applied }) => applied)).to.deep.equal([true, undefined, true]);
+      expect(again.headers.get("idempotency-replayed")).to.equal("true");
+      expect(again.headers.get("x-log-position")).to.equal(first.headers.get("x-log-position"));
+      const other = await batch([{ path: "orders/b8-1", body: order("b8", { sourceRevision: 2 }) }], key);
+      expect(codes(other.lines)).to.deep.equal(["IDEMPOTENCY_KEY_REUSED"]);
+      expect(await api.newEvents(mark)).to.deep.equal([]);
     });
 
     it("takes a thousand lines and no more, five mebibytes and no more", async () => {

@@ -28,17 +28,23 @@ const address = z.strictObject({
   instructions: text(0, 500).nullish(),
 });
 
-const item = z.strictObject({
-  id: id().nullish(),
-  sku: text(1, 128),
-  productId: id(128).nullish(),
-  title: text(1, 500),
-  quantity: z.int().min(0).max(1_000_000),
-  // A line may take something off.
-  unitPriceMinor: minorSchema,
-  lineTotalMinor: minorSchema.nullish(),
-  imageUrl: httpUrl.nullish(),
-});
+const item = z
+  .strictObject({
+    id: id().nullish(),
+    sku: text(1, 128),
+    productId: id(128).nullish(),
+    title: text(1, 500),
+    quantity: z.int().min(0).max(1_000_000),
+    // A line may take something off.
+    unitPriceMinor: minorSchema,
+    lineTotalMinor: minorSchema.nullish(),
+    imageUrl: httpUrl.nullish(),
+  })
+  .refine((line) => Number.isSafeInteger(line.lineTotalMinor ?? line.unitPriceMinor * line.quantity), {
+    path: ["lineTotalMinor"],
+    message: "is too large",
+    params: { code: "TOO_LARGE" },
+  });
 
 const shipment = z.strictObject({
   carrier: text(1, 100),
