@@ -16,7 +16,7 @@ import { Problem } from "#infrastructure/http/problem-details.js";
 import { type RecordBody, record, sendCommandAnswer, sendRecord } from "#infrastructure/http/records.js";
 import { recordOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
-import { parseBody, parseParams, parseQuery, text } from "#infrastructure/http/validation.js";
+import { parseBody, parseParams, parseQuery, text, version } from "#infrastructure/http/validation.js";
 import type { CatalogueAnswer } from "#infrastructure/providers/product-catalogue.js";
 import type { CommandDependencies } from "../dependencies.js";
 
@@ -29,7 +29,7 @@ const entryFields = {
   quantity: z.int().min(1).max(wishlistLimits.quantity).optional(),
   notify: z.strictObject({ backInStock: z.boolean().optional(), priceDrop: z.boolean().optional() }).optional(),
 };
-const addBody = z.strictObject(entryFields);
+const addBody = z.strictObject(entryFields).prefault({});
 const mergeBody = z.strictObject({
   items: z.array(z.strictObject({ productId: productId(), ...entryFields })).max(wishlistLimits.merge),
 });
@@ -49,6 +49,7 @@ function namedInPath(req: Request): { productId: string; variantId?: string } {
   return { productId, ...named({ variantId }) };
 }
 
+const removeBody = z.strictObject({ version: version().optional() }).prefault({});
 const removeQuery = z.object({ variantId: productId().optional() });
 
 const mergedSchema = z.object({
@@ -112,7 +113,7 @@ export function wishlistRoutes(deps: CommandDependencies): RouteDefinition[] {
       handler: async (req, res) => {
         const { owner } = principalOf(res);
         const { productId, ...inPath } = namedInPath(req);
-        const { variantId, ...wish } = parseBody(addBody.prefault({}), req);
+        const { variantId, ...wish } = parseBody(addBody, req);
         const entry = { productId, ...inPath, ...named({ variantId }) };
         const product = productOf(await deps.catalogue.lookup(owner.org, productId));
         if (product === "none") throw new Problem(404, "PRODUCT_NOT_FOUND");
@@ -137,13 +138,14 @@ export function wishlistRoutes(deps: CommandDependencies): RouteDefinition[] {
       summary: "Takes a product off the wishlist; fine when it is not there",
       operationId: "removeFromWishlist",
       area: "wishlist",
-      request: { params, query: removeQuery },
+      request: { params, query: removeQuery, body: removeBody },
       responses: { 204: { description: "It is not on the wishlist" } },
-      problems: ["PRECONDITION_FAILED"],
+      problems: ["PRECONDITION_FAILED", "VERSION_CONFLICT"],
       handler: async (req, res) => {
         const { owner } = principalOf(res);
         const entry = { ...namedInPath(req), ...named(parseQuery(removeQuery, req)) };
-        const guard = versionGuard(expectedVersion(req), (state: typeof wishlistDecider.initial) => {
+        const expected = expectedVersion(req, parseBody(removeBody, req).version);
+        const guard = versionGuard(expected, (state: typeof wishlistDecider.initial) => {
           return state.entries.get(entryOf(entry))?.version;
         });
         const handled = await deps.commands.handle({

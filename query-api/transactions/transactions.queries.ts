@@ -7,9 +7,11 @@ import { z } from "zod";
 import { bareId, ownerKey, recordKey } from "#domain/core/identifiers.js";
 import { decimalsOf, majorAmount } from "#domain/core/money.js";
 import { transactionStatuses, transactionTypes } from "#domain/transactions/transactions.policy.js";
-import { answerList, findPage, type ListQuery, listQuery } from "#infrastructure/http/paging.js";
+import { matchesNone, weakTag } from "#infrastructure/http/etags.js";
+import { preferredType } from "#infrastructure/http/media-types.js";
+import { answerList, findPage, lastPosition, type ListQuery, listQuery } from "#infrastructure/http/paging.js";
 import { principalOf } from "#infrastructure/http/principal.js";
-import { beginRead, type ReadDependencies } from "#infrastructure/http/reads.js";
+import { beginRead, queryString, type ReadDependencies } from "#infrastructure/http/reads.js";
 import { type RecordBody, record } from "#infrastructure/http/records.js";
 import { listOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
@@ -64,7 +66,7 @@ export function transactionQueries(deps: ReadDependencies): RouteDefinition[] {
         const list = parseQuery(query, req);
         const filter = filterOf(list.filters);
         res.vary("Accept");
-        switch (req.accepts(["application/json", "text/csv"])) {
+        switch (preferredType(req, ["application/json", "text/csv"])) {
           case "text/csv":
             return sendStatement(req, res, deps, list, filter);
           default: {
@@ -205,6 +207,13 @@ async function sendStatement(
   await beginRead(req, res, deps.readModels, [transactionDocument]);
   const owner = ownerKey(principalOf(res).owner);
   const collection = deps.readModels.collection(transactionDocument);
+  const position = await lastPosition(collection, owner);
+  const tag = weakTag(owner, collection.collectionName, position, `text/csv ${queryString(req)}`, deps.clock());
+  res.setHeader("ETag", tag);
+  if (matchesNone(req, tag)) {
+    res.status(304).end();
+    return;
+  }
   const all = { ...list, page: 1, pageSize: statementRows, count: false };
   const page = await findPage(collection, owner, all, { filter, toRecord: toRow });
   if (page.nextCursor !== undefined) {

@@ -51,6 +51,7 @@ describe("orders over HTTP", () => {
         items: [{ sku: "C-1", title: "Crème brûlée (.*)", quantity: 1, unitPriceMinor: 700 }],
       }),
     );
+    await put("o5", order("grace", { orderNumber: "№ 10/5" }));
     await api.caughtUp();
   });
   after(() => api?.stop());
@@ -129,15 +130,22 @@ describe("orders over HTTP", () => {
     expect((await ada.get("/client-data/orders/N-4")).body.pk).to.equal("order-N-2");
   });
 
+  it("finds an order by whatever number the platform gave it", async () => {
+    const grace = await api.as("grace");
+    const { status, body } = await grace.get(`/client-data/orders/${encodeURIComponent("№ 10/5")}`);
+    expect([status, body.pk]).to.deep.equal([200, "order-o5"]);
+    expect((await grace.get("/client-data/orders/a%20b")).body.code).to.equal("ORDER_NOT_FOUND");
+    expect((await grace.get("/client-data/orders/a%00b")).status).to.equal(400);
+  });
+
   it("knows no order of somebody else, and no other", async () => {
     for (const name of ["o9", "order-o9", "N-9", "nothing"]) {
       const { status, body } = await ada.get(`/client-data/orders/${name}`);
       expect([status, body.code], name).to.deep.equal([404, "ORDER_NOT_FOUND"]);
     }
     const grace = await api.as("grace");
-    expect((await grace.get("/client-data/orders")).body.data.map(({ pk }: { pk: string }) => pk)).to.deep.equal([
-      "order-o9",
-    ]);
+    const own = (await grace.get("/client-data/orders?s=pk")).body.data.map(({ pk }: { pk: string }) => pk);
+    expect(own).to.deep.equal(["order-o9", "order-o5"]);
     const nobody = await api.as("nobody");
     expect((await nobody.get("/client-data/orders")).body).to.deep.include({ data: [], total: 0 });
   });
@@ -170,6 +178,10 @@ describe("orders over HTTP", () => {
       "shipping",
       "createdate",
       "version",
+      "pk",
+      "sk",
+      "state",
+      "datatype",
     ]) {
       expect((await list(`s=${sort}`)).data, sort).to.have.length(4);
     }

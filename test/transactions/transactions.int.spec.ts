@@ -172,6 +172,15 @@ describe("transactions over HTTP", () => {
     expect(cell(1, "runningBalance")).to.equal("-0.50");
     expect(rows.flat().filter((text) => /^[=+@\t\r]/.test(text))).to.deep.equal([]);
 
+    const tag = csv.headers.get("etag") ?? "";
+    expect(tag).to.match(/^W\/"/);
+    const same = await ada.get("/client-data/transactions?st=asc&ps=1", {
+      headers: { accept: "text/csv", "if-none-match": tag },
+    });
+    expect([same.status, same.body]).to.deep.equal([304, ""]);
+    const json = await ada.get("/client-data/transactions?st=asc&ps=1", { headers: { "if-none-match": tag } });
+    expect(json.status).to.equal(200);
+
     const filtered = await ada.get("/client-data/transactions?status=held", { headers: { accept: "text/csv" } });
     expect(parseCsv(filtered.body)).to.have.length(2);
     const none = await (await api.as("nobody")).get("/client-data/transactions", { headers: { accept: "text/csv" } });
@@ -186,6 +195,7 @@ describe("transactions over HTTP", () => {
     expect(await accept("*/*")).to.match(/^application\/json/);
     expect(await accept("text/csv;q=0.5, application/json")).to.match(/^application\/json/);
     expect(await accept("text/csv, application/json;q=0.5")).to.match(/^text\/csv/);
+    expect(await accept("text/csv; charset=utf-8")).to.match(/^text\/csv/);
     expect(await accept("image/png")).to.match(/^application\/problem\+json/);
   });
 });

@@ -105,6 +105,10 @@ describe("wishlist over HTTP", () => {
       await ada.post("/client-data/wishlist/p-1", { body: { quantity: 5 } });
       const stale = await ada.delete("/client-data/wishlist/p-1", { headers: { "if-match": '"0"' } });
       expect([stale.status, stale.body.code]).to.deep.equal([412, "PRECONDITION_FAILED"]);
+      const conflict = await ada.delete("/client-data/wishlist/p-1", { body: { version: 0 } });
+      expect([conflict.status, conflict.body.code]).to.deep.equal([409, "VERSION_CONFLICT"]);
+      const impostor = await ada.delete("/client-data/wishlist/p-1", { body: { customerId: "grace" } });
+      expect([impostor.status, impostor.body.code]).to.deep.equal([400, "UNKNOWN_FIELD"]);
       const fresh = await ada.delete("/client-data/wishlist/p-1", { headers: { "if-match": '"1"' } });
       expect(fresh.status).to.equal(204);
     });
