@@ -16,6 +16,7 @@ import { bodyReader } from "./body.js";
 import { applyCors } from "./cors.js";
 import { createHealth, type ReadinessCheck } from "./health.js";
 import { type DocumentInfo, openApiDocument, serveDocument } from "./openapi.js";
+import { preferredType } from "./media-types.js";
 import type { Authenticator, Principal, ServicePrincipal } from "./principal.js";
 import { Problem, rejected, sendProblem, unavailable } from "./problem-details.js";
 import { assignRequestId, requestIdOf } from "./request-id.js";
@@ -148,8 +149,19 @@ function bySpecificity(one: string, other: string): number {
   return rank(one).join("/") < rank(other).join("/") ? -1 : 1;
 }
 
-/** A member of the query that would name another customer; there is no impersonation. */
-const namesCustomer = /[?&](customer|customerid|customer_id|userid|user_id|owner)(=|&|$)/i;
+/** Members of a query that would name another customer. */
+const namesCustomer = /^(customer|customerid|customer_id|userid|user_id|owner)(\[.*)?$/i;
+
+/** There is no impersonation: whoever names a customer is told so, rather than shown something else. */
+function refuseCustomerInQuery(req: Request): void {
+  if (!req.originalUrl.includes("?")) return;
+  const errors = Object.keys(req.query)
+    .filter((name) => namesCustomer.test(name))
+    .map((name) => ({ field: name.slice(0, 100), code: "UNKNOWN_FIELD", message: "is not a known parameter" }));
+  if (errors.length === 0) return;
+  const detail = "no customer can be named: the token says whose record it is";
+  throw new Problem(400, "UNKNOWN_FIELD", { detail, errors });
+}
 
 /** What happens around every handler, in the contract's order: org, token, principal, limits, account, body. */
 function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" | "registry" | "readiness">): Handler {
@@ -174,11 +186,7 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
         const spent = rateLimits.spend(name, principal.org, owner);
         applyVerdict(res, spent instanceof Promise ? await spent : spent);
       }
-      if (namesCustomer.test(req.originalUrl)) {
-        throw new Problem(400, "UNKNOWN_FIELD", {
-          detail: "no customer can be named: the token says whose record it is",
-        });
-      }
+      refuseCustomerInQuery(req);
     } else if (access === "service") await authenticator.service(req, res);
     if (!isAcceptable(req, produces)) throw new Problem(406, "NOT_ACCEPTABLE", { params: { produces } });
     if (isCommand && beforeCommand) await beforeCommand(req, res);
@@ -188,9 +196,8 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
 }
 
 function isAcceptable(req: Request, produces: readonly string[]): boolean {
-  const { accept } = req.headers;
-  if (accept === undefined || accept === "*/*" || accept === "application/json") return true;
-  return req.accepts([...produces, "application/problem+json"]) !== false;
+  if (req.headers.accept === "application/json") return true;
+  return preferredType(req, [...produces, "application/problem+json"]) !== undefined;
 }
 
 /** IETF draft-ietf-httpapi-ratelimit-headers: what the limit is, and what is left of it. */

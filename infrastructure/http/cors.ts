@@ -19,9 +19,11 @@ const allowedHeaders = [
   "x-request-id",
 ].join(", ");
 
-const exposedHeaders = [
+/** What a page may read of an answer besides the headers that every page may. */
+export const exposedHeaders = [
   "ETag",
   "Idempotency-Replayed",
+  "Link",
   "Location",
   "RateLimit",
   "RateLimit-Policy",

@@ -44,8 +44,13 @@ const header = (name: string, description: string, schema: z.ZodType, required =
   in: "header" as const,
   required,
   description,
-  schema: z.toJSONSchema(schema, { io: "input" }) as Record<string, unknown>,
+  schema: jsonSchemaOf(schema),
 });
+
+function jsonSchemaOf(schema: z.ZodType): Record<string, unknown> {
+  const { $schema: _, ...bare } = z.toJSONSchema(schema, { io: "input" });
+  return bare;
+}
 
 const orgidHeader = header("orgid", "The org whose customer calls", z.string().regex(/^[A-Za-z0-9._-]{1,64}$/), true);
 const commandHeaders = [
@@ -108,7 +113,7 @@ function operationOf(route: RouteDefinition): ZodOpenApiOperationObject {
     parameters: [
       ...(access === "public" ? [] : [orgidHeader]),
       ...(isCommand ? commandHeaders : readHeaders),
-      ...(route.method === "put" || route.method === "delete" ? versionHeaders : []),
+      ...(access === "customer" && ["put", "delete"].includes(route.method) ? versionHeaders : []),
     ],
     ...(Object.keys(requestParams).length > 0 ? { requestParams } : {}),
     ...(content ? { requestBody: { content, required: body ? !body.safeParse(undefined).success : true } } : {}),
@@ -125,6 +130,7 @@ function responsesOf(route: RouteDefinition): ZodOpenApiResponsesObject {
     };
     responses[status] = { description, ...(Object.keys(content).length > 0 ? { content } : {}) };
   }
+  if (route.method === "get") responses[304] = { description: "The answer at hand still holds" };
   const codes: readonly ProblemCode[] = [...(route.problems ?? [])].sort();
   responses.default = {
     description: codes.length > 0 ? `Refused; besides the common codes: ${codes.join(", ")}` : "Refused",

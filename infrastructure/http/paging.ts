@@ -11,7 +11,7 @@ import { matchesNone, weakTag } from "./etags.js";
 import { principalOf } from "./principal.js";
 import { Problem } from "./problem-details.js";
 import { beginRead, queryString, type ReadDependencies, sendRead } from "./reads.js";
-import { ianaZone, instant } from "./validation.js";
+import { ianaZone, instant, text } from "./validation.js";
 
 /** Rows that a page may end at; beyond it the cursor goes on. */
 const deepest = 10_000;
@@ -88,7 +88,7 @@ export function listQuery<Filters extends z.ZodRawShape = Record<never, never>>(
     cursor: z.string().min(1).max(2_048).optional(),
     ...(statuses ? { status: statusList(statuses).optional() } : {}),
     ...(options.datePath ? { from: moment.optional(), to: moment.optional(), timezone: ianaZone().optional() } : {}),
-    ...(options.searchPath ? { q: z.string().trim().min(2).max(100).optional() } : {}),
+    ...(options.searchPath ? { q: text(2, 100).optional() } : {}),
   };
   type Raw = z.output<z.ZodObject<typeof shape>> & {
     status?: string;
@@ -200,9 +200,10 @@ function dateRange(
   return { ...(from === undefined ? {} : { $gte: from }), ...(to === undefined ? {} : { $lt: to }) };
 }
 
-/** Every word of `q` must occur. */
+/** Every word of `q` must occur; without a word (accents alone) there is nothing to be found. */
 function containing(q: string): Record<string, unknown> {
   const words = searchText(q).split(/\s+/).filter(Boolean).slice(0, 10);
+  if (words.length === 0) return { $in: [] };
   const ahead = words.map((word) => `(?=[\\s\\S]*${word.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")})`);
   return { $regex: `^${ahead.join("")}` };
 }

@@ -29,8 +29,13 @@ export async function listen(
       requestTimeout: 30_000,
       keepAliveTimeout: 65_000,
       maxHeaderSize: 16_384,
+      // Refused below, where it gets a problem document.
+      requireHostHeader: false,
     },
-    app,
+    (request, response) => {
+      if (request.httpVersion === "1.1" && request.headers.host === undefined) request.socket.end(refusal(undefined));
+      else app(request, response);
+    },
   );
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (error.code === "ECONNRESET" || !socket.writable) socket.destroy();

@@ -44,26 +44,45 @@ const english: Readonly<Record<ProblemCode, string>> = {
   WISHLIST_ITEM_NOT_FOUND: "This product is not on the wishlist",
 };
 
-/** Titles in other languages; a code missing in one is said in English. */
-const translations: Readonly<Record<string, Partial<Readonly<Record<ProblemCode, string>>>>> = {
+/** Titles in other languages, all of them: what is said in one must not be half in another. */
+const translations: Readonly<Record<string, Readonly<Record<ProblemCode, string>>>> = {
   de: {
     ACCOUNT_LOCKED: "Dieses Konto ist gesperrt",
     BODY_TOO_LARGE: "Die Anfrage ist zu groß",
+    CUSTOMER_NOT_FOUND: "Diesen Kunden gibt es nicht",
+    CUSTOMER_PRINCIPAL_REQUIRED: "Das darf nur ein Kunde",
     EMAIL_CHANGE_NEEDS_VERIFICATION: "Eine neue E-Mail-Adresse muss erst bestätigt werden",
     EMPTY_UPDATE: "Die Änderung nennt kein änderbares Feld",
+    IDEMPOTENCY_KEY_INVALID: "Der Idempotency-Key ist ungültig",
     IDEMPOTENCY_KEY_REUSED: "Dieser Idempotency-Key wurde für eine andere Anfrage benutzt",
     INTERNAL_ERROR: "Bei uns ist etwas schiefgegangen",
     INVALID_QUERY: "Ein Abfrageparameter ist ungültig",
     MALFORMED_JSON: "Die Anfrage ist kein gültiges JSON",
+    MALFORMED_REQUEST: "Die Anfrage ist kein gültiges HTTP",
+    METADATA_TOO_LARGE: "Die Metadaten sind zu groß",
+    METHOD_NOT_ALLOWED: "Diese Methode ist hier nicht erlaubt",
+    NOT_ACCEPTABLE: "Keiner der gewünschten Medientypen ist lieferbar",
+    NO_CUSTOMER_RECORD: "Zu diesem Benutzer gibt es keinen Kunden",
     ORDER_NOT_FOUND: "Diese Bestellung gibt es nicht",
+    ORG_MISMATCH: "Die Anmeldung gehört zu einer anderen Organisation",
+    ORG_REQUIRED: "Der Header orgid fehlt oder ist ungültig",
+    PAGE_TOO_DEEP: "Diese Seite liegt zu weit hinten; der Cursor führt weiter",
+    PHOTO_NOT_USABLE: "Diese Datei taugt nicht als Foto",
     PRECONDITION_FAILED: "Der Datensatz hat sich inzwischen geändert",
     PRODUCT_NOT_FOUND: "Dieses Produkt gibt es nicht",
+    PROJECTION_BEHIND: "Die Änderung ist noch nicht sichtbar",
+    PROVIDER_ERROR: "Ein fremder Dienst hat unbrauchbar geantwortet",
+    PROVIDER_UNAVAILABLE: "Ein fremder Dienst ist nicht erreichbar",
     RATE_LIMITED: "Zu viele Anfragen",
+    REQUEST_TIMEOUT: "Die Anfrage kam zu langsam an",
     ROUTE_NOT_FOUND: "Unter dieser Adresse gibt es nichts",
+    SERVICE_PRINCIPAL_REQUIRED: "Das darf nur ein Dienst",
+    SORT_NOT_ALLOWED: "Nach diesem Feld kann nicht sortiert werden",
     STORE_UNAVAILABLE: "Der Dienst ist gerade nicht erreichbar",
     TRANSACTION_NOT_FOUND: "Diese Buchung gibt es nicht",
     UNAUTHENTICATED: "Eine gültige Anmeldung ist nötig",
     UNKNOWN_FIELD: "Die Anfrage enthält unbekannte Felder",
+    UNSUPPORTED_MEDIA_TYPE: "Dieser Medientyp wird nicht angenommen",
     VALIDATION_FAILED: "Einige Angaben sind ungültig",
     VERSION_CONFLICT: "Der Datensatz hat sich inzwischen geändert",
     WISHLIST_FULL: "Die Merkliste ist voll",
@@ -71,7 +90,7 @@ const translations: Readonly<Record<string, Partial<Readonly<Record<ProblemCode,
   },
 };
 
-/** Title of a code in a language of {@link preferredLanguage}, in English where there is none. */
+/** Title of a code in a language of {@link preferredLanguage}. */
 export function titleOf(code: ProblemCode, language: string): string {
   return translations[language]?.[code] ?? english[code];
 }

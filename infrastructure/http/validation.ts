@@ -69,7 +69,7 @@ function fieldError(issue: z.core.$ZodIssue, input: unknown): FieldError {
     case "invalid_type":
       return valueAt(input, issue.path) === undefined
         ? { field, code: "REQUIRED", message: "is required" }
-        : { field, code: "TYPE", message: `must be ${article(issue.expected)}` };
+        : { field, code: "TYPE", message: `must be ${kinds[issue.expected] ?? `a ${issue.expected}`}` };
     case "too_small":
     case "too_big": {
       const small = issue.code === "too_small";
@@ -124,9 +124,13 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
   return value;
 }
 
-function article(type: string): string {
-  return /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`;
-}
+/** Zod's names of kinds that a person would put otherwise. */
+const kinds: Readonly<Record<string, string>> = {
+  array: "an array",
+  int: "a whole number",
+  object: "an object",
+  record: "an object",
+};
 
 /**
  * Text as people write it: NFC, line ends as newline, trimmed, no control characters but newline and tab. Limits

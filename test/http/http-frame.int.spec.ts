@@ -248,7 +248,10 @@ describe("HTTP frame", () => {
       for (const name of ["customerId", "customer_id", "userId", "customer"]) {
         const answer = await send("GET", `/client-data/who?${name}=c-9`, { headers: await headersOf() });
         expect(outcome(answer), name).to.deep.equal([400, "UNKNOWN_FIELD"]);
+        expect(answer.body.errors[0]).to.include({ field: name, code: "UNKNOWN_FIELD" });
       }
+      const encoded = await send("GET", "/client-data/who?x=1&Customer%49d=c-9", { headers: await headersOf() });
+      expect(outcome(encoded)).to.deep.equal([400, "UNKNOWN_FIELD"]);
     });
   });
 
@@ -346,7 +349,13 @@ describe("HTTP frame", () => {
       const accept = async (type: string) =>
         (await send("GET", "/client-data/who", { headers: { ...headers, accept: type } })).status;
       expect(await accept("image/png")).to.equal(406);
-      for (const type of ["*/*", "application/*;q=0.5", "text/html, application/json", "text/csv"]) {
+      for (const type of [
+        "*/*",
+        "application/*;q=0.5",
+        "text/html, application/json",
+        "text/csv",
+        "application/json; charset=utf-8",
+      ]) {
         expect(await accept(type), type).to.equal(200);
       }
     });
@@ -371,6 +380,10 @@ describe("HTTP frame", () => {
       const garbage = await raw("NONSENSE\r\n\r\n");
       expect(garbage).to.match(/^HTTP\/1\.1 400 Bad Request\r\nContent-Type: application\/problem\+json/);
       expect(JSON.parse(garbage.split("\r\n\r\n")[1] ?? "")).to.include({ status: 400, code: "MALFORMED_REQUEST" });
+      for (const line of ["GET /client-data/who HTTP/1.1", "PUT /nothing HTTP/1.1"]) {
+        const hostless = await raw(`${line}\r\n\r\n`);
+        expect(hostless).to.match(/^HTTP\/1\.1 400 Bad Request\r\nContent-Type: application\/problem\+json/);
+      }
       const wide = await raw(`GET / HTTP/1.1\r\nHost: x\r\nX-Large: ${"x".repeat(20_000)}\r\n\r\n`);
       expect(wide).to.match(/^HTTP\/1\.1 431 /);
     });
@@ -413,7 +426,7 @@ describe("HTTP frame", () => {
       const { headers } = await send("GET", "/client-data/who", {
         headers: { origin: "https://portal.acme.example", orgid: org },
       });
-      for (const name of ["ETag", "X-Log-Position", "Idempotency-Replayed", "RateLimit", "Retry-After"]) {
+      for (const name of ["ETag", "Link", "X-Log-Position", "Idempotency-Replayed", "RateLimit", "Retry-After"]) {
         expect(headers.get("access-control-expose-headers")).to.contain(name);
       }
     });

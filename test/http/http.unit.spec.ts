@@ -89,6 +89,9 @@ describe("problem documents", () => {
     expect(preferredLanguage("de;q=0.2, en;q=0.5")).to.equal("en");
     expect(preferredLanguage("de;q=0")).to.equal("en");
     expect(titleOf("ORDER_NOT_FOUND", "de")).to.equal("Diese Bestellung gibt es nicht");
+    for (const code of [...frameCodes, ...rejectionCodes]) {
+      expect(titleOf(code, "de"), code).to.not.equal(titleOf(code, "en"));
+    }
     fc.assert(fc.property(fc.string({ unit: "binary" }), (header) => ["en", "de"].includes(preferredLanguage(header))));
   });
 });
@@ -117,6 +120,7 @@ describe("request bodies and queries", () => {
       code: "TOO_LARGE",
       params: { max: 9 },
     });
+    expect(errorsOf({ name: "a", items: [{ quantity: 1.5 }] })?.[0]?.message).to.equal("must be a whole number");
     expect(errorsOf(undefined)?.[0]).to.include({ field: "", code: "REQUIRED" });
   });
 
@@ -283,6 +287,8 @@ describe("list queries", () => {
     const { $regex } = parse({ q: "a.*b (x" }).filter.search as { $regex: string };
     expect(new RegExp($regex).test("zz a.*b\n(x")).to.equal(true);
     expect(new RegExp($regex).test("a123b (x")).to.equal(false);
+    expect(fieldsOf({ q: "\0ab" })).to.deep.equal(["q"]);
+    expect(parse({ q: "\u0308\u0308" }).filter.search).to.deep.equal({ $in: [] });
   });
 });
 

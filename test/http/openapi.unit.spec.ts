@@ -32,7 +32,20 @@ describe("OpenAPI documents", () => {
         expect("requestBody" in (operation ?? {}), route.path).to.equal(
           route.request?.body !== undefined || route.request?.raw !== undefined,
         );
+        expect("304" in (operation?.responses ?? {}), route.path).to.equal(route.method === "get");
       }
     });
   }
+
+  it("ask for a body only where there must be one, for a version only where it counts", () => {
+    const document = openApiDocument(Object.values(documents).flat(), { title: "both", version: "1.0.0" });
+    type Operation = { requestBody?: { required: boolean }; parameters: { name: string }[] };
+    const paths = document.paths as Record<string, Record<string, Operation>>;
+    expect(paths["/client-data/wishlist/{productId}"]?.post?.requestBody?.required).to.equal(false);
+    expect(paths["/client-data/wishlist"]?.post?.requestBody?.required).to.equal(true);
+    expect(paths["/client-data/profile"]?.put?.requestBody?.required).to.equal(true);
+    const headersOf = (operation?: Operation) => operation?.parameters.map(({ name }) => name);
+    expect(headersOf(paths["/client-data/profile"]?.put)).to.include("If-Match");
+    expect(headersOf(paths["/internal/ingest/orders/{id}"]?.put)).not.to.include("If-Match");
+  });
 });
