@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import express from "express";
 import type { Logger } from "pino";
+import { exposedHeaders } from "#infrastructure/http/cors.js";
 import { serveDocumentPage } from "#infrastructure/http/openapi-page.js";
 import { Problem, problemDocument, unavailable } from "#infrastructure/http/problem-details.js";
 import { preferredLanguage } from "#infrastructure/http/titles.js";
@@ -40,6 +41,12 @@ export function createGateway({ commandApi, queryApi, log }: GatewayDependencies
       case "api": {
         const allowed = methodsAt(target.path.split("?", 1)[0] ?? "");
         const { method = "GET" } = request;
+        // A preflight is for the API that will get the request; any other OPTIONS asks what there is on this path.
+        const preflight = "access-control-request-method" in request.headers;
+        if (allowed && method === "OPTIONS" && !preflight) {
+          response.writeHead(204, { allow: allowed.join(", "), "x-request-id": requestId }).end();
+          return;
+        }
         if (allowed && method !== "OPTIONS" && !allowed.includes(method)) throw notAllowed(allowed);
         const proxy: Proxy = target.api === "query" ? query : command;
         return proxy.forward(request, response, target.path, requestId);
@@ -143,6 +150,8 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, request
     "content-language": language,
     "cache-control": "no-store",
     "access-control-allow-origin": "*",
+    "access-control-expose-headers": exposedHeaders,
+    "x-content-type-options": "nosniff",
     "x-request-id": requestId,
     // An unread request body would keep the connection busy.
     ...("content-length" in request.headers || "transfer-encoding" in request.headers ? { connection: "close" } : {}),

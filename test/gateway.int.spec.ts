@@ -83,10 +83,13 @@ describe("gateway", () => {
       ["PUT", "/client-data/things/a?x=1"],
       ["HEAD", "/client-data/things"],
       ["POST", "/client-data/unknown"],
-      ["OPTIONS", "/client-data/things"],
+      ["OPTIONS", "/client-data/unknown"],
     ] as const) {
       expect((await call(method, path)).status, `${method} ${path}`).to.equal(200);
     }
+    const options = await call("OPTIONS", "/client-data/things");
+    expect([options.status, options.headers.get("allow")]).to.deep.equal([204, "GET, HEAD"]);
+    expect(refused.headers.get("access-control-expose-headers")).to.contain("X-Request-Id");
   });
 
   const upstreamOf = async (method: string, path: string, headers: Record<string, string> = {}) =>
