@@ -26,7 +26,7 @@ export type LoadPlan = {
   readonly path: string;
   /** First value of `{n}`; the caller keeps rounds apart with it. */
   readonly from?: number;
-  /** Status codes that count as an answer; any other one fails the run. */
+  /** Status codes that count as an answer; any other one but 503 fails the run. */
   readonly expect: readonly number[];
 };
 
@@ -34,6 +34,8 @@ export type LoadOrder = { readonly callers?: Callers; readonly plan?: LoadPlan }
 
 export type LoadReport = {
   readonly requests: number;
+  /** Answers 503, which do not count as requests: the server was too busy, or its machine was. */
+  readonly unavailable: number;
   readonly perSecond: number;
   /** Milliseconds from sending to the last byte. */
   readonly p50: number;
@@ -46,7 +48,8 @@ export type LoadReport = {
 
 let callers: Callers = { orgid: "", tokens: [] };
 
-function send(client: Client, plan: LoadPlan, headers: Record<string, string>, path: string): Promise<void> {
+/** Sends one request; gives its status. */
+function send(client: Client, plan: LoadPlan, headers: Record<string, string>, path: string): Promise<number> {
   return new Promise((resolve, reject) => {
     let status = 0;
     let size = 0;
@@ -63,7 +66,7 @@ function send(client: Client, plan: LoadPlan, headers: Record<string, string>, p
           size += chunk.length;
         },
         onResponseEnd() {
-          if (plan.expect.includes(status) && size > 0) resolve();
+          if (status === 503 || (plan.expect.includes(status) && size > 0)) resolve(status);
           else reject(new Error(`${plan.method} ${path} answered ${status}: ${start}`));
         },
         onResponseError(_controller, error) {
@@ -77,6 +80,7 @@ function send(client: Client, plan: LoadPlan, headers: Record<string, string>, p
 async function run(plan: LoadPlan): Promise<LoadReport> {
   const headersOf = callers.tokens.map((token) => ({ orgid: callers.orgid, authorization: `Bearer ${token}` }));
   const latencies: number[] = [];
+  let unavailable = 0;
   const random = seededRandom(plan.connections);
   let sequence = plan.from ?? 0;
   const cpu = process.cpuUsage();
@@ -93,8 +97,8 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
         const headers = own[turn] as Record<string, string>;
         const path = plan.path.replace("{n}", String(sequence++));
         const sentAt = performance.now();
-        await send(client, plan, headers, path);
-        latencies.push(performance.now() - sentAt);
+        if ((await send(client, plan, headers, path)) === 503) unavailable += 1;
+        else latencies.push(performance.now() - sentAt);
       }
     } finally {
       await client.close();
@@ -105,6 +109,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   const used = process.cpuUsage(cpu);
   return {
     requests: latencies.length,
+    unavailable,
     perSecond: latencies.length / seconds,
     p50: percentile(latencies, 0.5),
     p90: percentile(latencies, 0.9),

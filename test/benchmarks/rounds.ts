@@ -50,6 +50,7 @@ export function summary(reports: readonly LoadReport[]) {
     p90: of((report) => report.p90),
     p99: of((report) => report.p99),
     worst: Number(Math.max(...reports.map((report) => report.max)).toPrecision(4)),
+    unavailable: reports.reduce((sum, report) => sum + report.unavailable, 0),
     generatorCpu: of((report) => report.generatorCpu),
     eachRound: reports.map((report) => Math.round(report.perSecond)),
   };
