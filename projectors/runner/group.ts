@@ -41,6 +41,11 @@ const batchSize = 2_000;
 const mostInFlight = 4;
 /** A batch smaller than this is stored before the next is taken: what arrives meanwhile shares one round of writes. */
 const smallBatch = 256;
+/**
+ * While several events come at a time, the next small batch is let grow for so long: a batch costs about six calls to
+ * MongoDB, however few events are in it. An event that comes alone is never held up.
+ */
+const gatherMs = 20;
 const backOffMs = { first: 100, most: 5_000 };
 
 /**
@@ -207,6 +212,7 @@ export class Group {
           await this.#tasks.shift()?.run();
         }
         if (this.#failure) throw this.#failure;
+        if (news.length > 1 && news.length < smallBatch) await pause(gatherMs, signal);
       }
       await this.settle();
     } finally {
