@@ -1,7 +1,11 @@
 import type { MergedDocument, OpenApiDocument } from "./openapi.js";
 
-/** The methods that either API serves at a path; undefined for a path that neither knows, or before it is known. */
-export type AllowedMethods = (path: string) => readonly string[] | undefined;
+export type AllowedMethods = {
+  /** The methods that either API serves at a path; undefined for a path that neither knows, or before it is known. */
+  at(path: string): readonly string[] | undefined;
+  /** Waits until it is known. Rejects while an API has never told what it serves. */
+  learn(): Promise<void>;
+};
 
 const refreshAfterMs = 60_000;
 
@@ -16,21 +20,25 @@ export function allowedMethods(document: MergedDocument): AllowedMethods {
   let known = "";
   let refreshAt = 0;
 
+  const learn = async () => {
+    const json = await document();
+    if (json !== known) table = tableOf(JSON.parse(json));
+    known = json;
+  };
   const refresh = async () => {
     refreshAt = Date.now() + refreshAfterMs;
-    try {
-      const json = await document();
-      if (json !== known) table = tableOf(JSON.parse(json));
-      known = json;
-    } catch {
+    await learn().catch(() => {
       refreshAt = Date.now() + 1_000; // an API is not up yet
-    }
+    });
   };
 
-  return (path) => {
-    if (Date.now() >= refreshAt) void refresh();
-    const matching = table.filter(({ pattern }) => pattern.test(path));
-    return matching.length === 0 ? undefined : [...new Set(matching.flatMap(({ methods }) => methods))];
+  return {
+    at(path) {
+      if (Date.now() >= refreshAt) void refresh();
+      const matching = table.filter(({ pattern }) => pattern.test(path));
+      return matching.length === 0 ? undefined : [...new Set(matching.flatMap(({ methods }) => methods))];
+    },
+    learn,
   };
 }
 

@@ -19,6 +19,8 @@ export type GatewayDependencies = {
 
 export type Gateway = {
   readonly handle: RequestListener;
+  /** Asks the APIs what they serve; rejects while one of them has never told. */
+  learn(): Promise<void>;
   /** Closes the connections to the APIs. */
   close(): Promise<void>;
 };
@@ -32,14 +34,14 @@ export function createGateway({ commandApi, queryApi, log }: GatewayDependencies
   const command = createProxy(commandApi);
   const query = createProxy(queryApi);
   const openApi = mergedDocument([queryApi, commandApi]);
-  const methodsAt = allowedMethods(openApi);
+  const methods = allowedMethods(openApi);
   const docs = docsPage();
 
   const answer = async (request: IncomingMessage, response: ServerResponse, requestId: string): Promise<void> => {
     const target = targetOf(request);
     switch (target.kind) {
       case "api": {
-        const allowed = methodsAt(target.path.split("?", 1)[0] ?? "");
+        const allowed = methods.at(target.path.split("?", 1)[0] ?? "");
         const { method = "GET" } = request;
         // A preflight is for the API that will get the request; any other OPTIONS asks what there is on this path.
         const preflight = "access-control-request-method" in request.headers;
@@ -69,6 +71,7 @@ export function createGateway({ commandApi, queryApi, log }: GatewayDependencies
         sendProblem(request, response, requestId, problemOf(error));
       });
     },
+    learn: methods.learn,
     close: async () => {
       await Promise.all([command.close(), query.close()]);
     },

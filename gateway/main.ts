@@ -19,14 +19,19 @@ runProcess("gateway", async ({ log, onStop }) => {
     "QUERY_API_URL",
     "HEALTH_PORT",
   ]);
+  const gateway = createGateway({ commandApi: COMMAND_API_URL, queryApi: QUERY_API_URL, log });
+  onStop("connections", () => gateway.close());
   if (HEALTH_PORT !== undefined) {
     const registry = createRegistry("gateway", packageVersion);
-    const readiness = [apiCheck("command-api", COMMAND_API_URL), apiCheck("query-api", QUERY_API_URL)];
+    const readiness = [
+      apiCheck("command-api", COMMAND_API_URL),
+      apiCheck("query-api", QUERY_API_URL),
+      // Without it a method that nobody serves is answered by an API that knows only half of them.
+      { name: "routes", probe: () => gateway.learn() },
+    ];
     const health = await listen(healthApplication(readiness, registry), { host: HOST, port: HEALTH_PORT });
     onStop("health", () => health.close(0));
   }
-  const gateway = createGateway({ commandApi: COMMAND_API_URL, queryApi: QUERY_API_URL, log });
-  onStop("connections", () => gateway.close());
   const server = await listen(gateway.handle, { host: HOST, port: PORT });
   onStop("http", () => server.close(graceMs));
   log.info({ port: server.port }, "listening");

@@ -89,7 +89,15 @@ export function openApiDocument(routes: readonly RouteDefinition[], info: Docume
       },
     },
     // A transform's input is what clients see; where there is none to see, anything goes.
-    { allowEmptySchema: { custom: true, transform: true } },
+    {
+      allowEmptySchema: { custom: true, transform: true },
+      override: ({ jsonSchema }) => {
+        // Said by the type or the format already; pages would make examples of them that nobody wants to read.
+        if (jsonSchema.format === "date-time") delete jsonSchema.pattern;
+        if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+        if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      },
+    },
   );
   return document as unknown as OpenApiDocument;
 }
@@ -98,9 +106,11 @@ function operationOf(route: RouteDefinition): ZodOpenApiOperationObject {
   const access = route.access ?? "customer";
   const isCommand = route.method !== "get";
   const { params, query, body, raw } = route.request ?? {};
+  // A body with a default may be left away.
+  const schema = body instanceof z.ZodPrefault ? body.unwrap() : body;
   const content = raw
     ? { [raw.contentType]: { schema: { type: "string" as const } } }
-    : body && { "application/json": { schema: body } };
+    : body && { "application/json": { schema: schema as z.ZodType } };
   const requestParams = {
     ...(params ? { path: params } : {}),
     ...(query ? { query: query as z.ZodObject } : {}),
@@ -116,7 +126,7 @@ function operationOf(route: RouteDefinition): ZodOpenApiOperationObject {
       ...(access === "customer" && ["put", "delete"].includes(route.method) ? versionHeaders : []),
     ],
     ...(Object.keys(requestParams).length > 0 ? { requestParams } : {}),
-    ...(content ? { requestBody: { content, required: body ? !body.safeParse(undefined).success : true } } : {}),
+    ...(content ? { requestBody: { content, required: body === schema } } : {}),
     responses: responsesOf(route),
   };
 }
