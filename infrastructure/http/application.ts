@@ -63,6 +63,7 @@ export function createHealthApplication(parts: ServerParts): Express {
 export function createApplication(parts: ApplicationParts): Express {
   const app = bareApplication(parts, httpMetrics(parts.registry), parts.orgSettings);
   serveDocument(app, openApiDocument(parts.routes, parts.document));
+  app.all("/openapi.json", onlyRead);
   mountRoutes(app, parts);
   finish(app, parts.log);
   return app;
@@ -82,10 +83,16 @@ function bareApplication(parts: ServerParts, metrics: HttpMetrics, orgSettings?:
   app.get("/healthz", label("/healthz", health.healthz));
   app.get("/readyz", label("/readyz", health.readyz));
   app.get("/metrics", label("/metrics", health.metrics));
+  app.all(["/healthz", "/readyz", "/metrics"], onlyRead);
   return app;
 }
 
 type Handler = (req: Request, res: Response) => void | Promise<void>;
+
+/** Stands behind what can only be read. */
+function onlyRead(): never {
+  throw new Problem(405, "METHOD_NOT_ALLOWED", { headers: { Allow: "GET, HEAD" } });
+}
 
 /** Names the route in metrics and logs. */
 function label(route: string, handler: Handler): Handler {

@@ -64,6 +64,24 @@ const readHeaders = [
   header("Prefer", "`wait=N` seconds for them, `handling=lenient` for a stale answer instead of 503", z.string()),
 ];
 
+const answerHeader = (description: string) => ({ description, schema: { type: "string" as const } });
+const readAnswerHeaders = {
+  ETag: answerHeader("Weak; for `If-None-Match`"),
+  "X-Log-Position": answerHeader("How far the read models asked are"),
+  "X-Stale": answerHeader("`true` when the answer is older than it should be"),
+};
+const commandAnswerHeaders = {
+  ETag: answerHeader("Version of the record, for `If-Match`; absent where no record is answered"),
+  "Idempotency-Replayed": answerHeader("`true` when this is the first answer again"),
+  "X-Log-Position": answerHeader("Of the last event written, for `X-Min-Log-Position`; absent when none was"),
+};
+const createdHeaders = { ...commandAnswerHeaders, Location: answerHeader("Where the new record is") };
+
+function answerHeadersOf(method: RouteDefinition["method"], status: string) {
+  if (method === "get") return readAnswerHeaders;
+  return status === "201" ? createdHeaders : commandAnswerHeaders;
+}
+
 /**
  * The OpenAPI 3.1 document of some routes, from the schemas they parse with.
  *
@@ -138,7 +156,8 @@ function responsesOf(route: RouteDefinition): ZodOpenApiResponsesObject {
       ...(schema ? { [contentType ?? "application/json"]: { schema } } : {}),
       ...(alternative ? { [alternative]: { schema: { type: "string" as const } } } : {}),
     };
-    responses[status] = { description, ...(Object.keys(content).length > 0 ? { content } : {}) };
+    const headers = answerHeadersOf(route.method, status);
+    responses[status] = { description, headers, ...(Object.keys(content).length > 0 ? { content } : {}) };
   }
   if (route.method === "get") responses[304] = { description: "The answer at hand still holds" };
   const codes: readonly ProblemCode[] = [...(route.problems ?? [])].sort();

@@ -345,6 +345,14 @@ describe("HTTP frame", () => {
       const method = await send("PUT", "/client-data/notes/1");
       expect(outcome(method)).to.deep.equal([405, "METHOD_NOT_ALLOWED"]);
       expect(method.headers.get("allow")).to.equal("POST, DELETE");
+      for (const path of ["/healthz", "/openapi.json"]) {
+        const posted = await send("POST", path);
+        expect([...outcome(posted), posted.headers.get("allow")]).to.deep.equal([
+          405,
+          "METHOD_NOT_ALLOWED",
+          "GET, HEAD",
+        ]);
+      }
       const headers = await headersOf();
       const accept = async (type: string) =>
         (await send("GET", "/client-data/who", { headers: { ...headers, accept: type } })).status;

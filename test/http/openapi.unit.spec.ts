@@ -32,6 +32,9 @@ describe("OpenAPI documents", () => {
         expect("requestBody" in (operation ?? {}), route.path).to.equal(
           route.request?.body !== undefined || route.request?.raw !== undefined,
         );
+        for (const [status, answer] of Object.entries(operation?.responses ?? {})) {
+          if (status.startsWith("2")) expect((answer as { headers: object }).headers).to.include.keys("X-Log-Position");
+        }
         expect("304" in (operation?.responses ?? {}), route.path).to.equal(route.method === "get");
       }
     });
