@@ -28,6 +28,7 @@ import {
   startEventStore,
   temporaryFolder,
 } from "./support/event-store-server.js";
+import { field, rawCall } from "./support/raw-call.js";
 
 type Numbered = JSONEventType<"contract.Numbered.v1", { n: number }>;
 
@@ -602,6 +603,58 @@ describe("event store contract", () => {
         expect(event?.streamId.startsWith("$")).to.equal(false);
         if (event?.streamId === stream) break;
       }
+    });
+  });
+
+  describe("what clients in other languages rely on", () => {
+    /** Delete or Tombstone, over the wire; without a revision, any will do. */
+    const deletion = (method: string, stream: string, revision?: number, headers: Record<string, string> = {}) => {
+      const name = field(1, field(3, Buffer.from(stream)));
+      const expected = Buffer.from(revision === undefined ? [0x22, 0] : [0x10, revision]);
+      const path = `/event_store.client.streams.Streams/${method}`;
+      return rawCall(`http://127.0.0.1:${server?.port}`, path, field(1, Buffer.concat([name, expected])), headers);
+    };
+    before(function () {
+      if (server === undefined) this.skip();
+    });
+
+    it("a wrong revision is told in words that can be taken apart", async () => {
+      const stream = newStream();
+      await client.appendToStream(stream, numbered(0));
+      const { trailers } = await deletion("Delete", stream, 9);
+      expect(decodeURI(trailers["grpc-message"] as string)).to.equal(
+        `Delete failed due to WrongExpectedVersion. Stream: ${stream}, Expected version: 9, Actual version: 0`,
+      );
+      const missing = newStream();
+      expect((await deletion("Tombstone", missing, 9)).trailers["grpc-message"]).to.match(/Actual%20version:%20-1$/);
+    });
+
+    it("trailers stay below 8 KiB, however long the name", async () => {
+      const stream = newStream("\u{1f600}\u00e9".repeat(1000));
+      await client.appendToStream(stream, numbered(0));
+      for (const { trailers } of [
+        await deletion("Delete", stream, 9),
+        await deletion("Tombstone", stream).then(() => deletion("Tombstone", stream)),
+      ]) {
+        expect(trailers["grpc-status"]).to.equal("9");
+        expect(trailers["stream-name"]).to.match(/^%F0%9F%98%80/);
+        const size = Object.entries(trailers).reduce(
+          (sum, [name, value]) => sum + name.length + `${value}`.length + 32,
+          0,
+        );
+        expect(size).to.be.lessThan(8192);
+      }
+      expect((await failure(collect(client.readStream(stream)))).type).to.equal("stream-deleted");
+    });
+
+    it("a time-out of less than a millisecond has passed", async () => {
+      const stream = newStream();
+      await client.appendToStream(stream, numbered(0));
+      for (const timeout of ["1n", "999u", "0m"]) {
+        const { trailers } = await deletion("Delete", stream, undefined, { "grpc-timeout": timeout });
+        expect(trailers["grpc-status"], timeout).to.equal("4");
+      }
+      expect(await collect(client.readStream(stream))).to.have.length(1);
     });
   });
 

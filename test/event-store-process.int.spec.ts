@@ -8,6 +8,7 @@ import { EventStoreDBClient, jsonEvent, START } from "@eventstore/db-client";
 import { expect } from "chai";
 import Database from "libsql";
 import { clientOf, collect, refusedStart, startEventStore, temporaryFolder } from "./support/event-store-server.js";
+import { rawCall } from "./support/raw-call.js";
 
 const written = () => jsonEvent({ type: "process.Written.v1", data: { text: "x".repeat(500) } });
 const fixture = (name: string) => fileURLToPath(new URL(`../../test/support/tls/${name}`, import.meta.url));
@@ -181,6 +182,14 @@ describe("event store process", () => {
     const client = EventStoreDBClient.connectionString(`esdb+discover://127.0.0.1:${server.port}?tls=false`);
     await client.appendToStream("process-gossip", written());
     await client.dispose();
+    await server.stop();
+  });
+
+  it("is known in gossip by the name it was called by: it may listen at all addresses", async () => {
+    const server = await startEventStore(["--mem-db", "--host", "0.0.0.0"]);
+    const gossip = "/event_store.client.gossip.Gossip/Read";
+    const { body } = await rawCall(`http://localhost:${server.port}`, gossip, Buffer.alloc(0));
+    expect(body.toString("latin1")).to.include("localhost").and.not.include("0.0.0.0");
     await server.stop();
   });
 

@@ -246,9 +246,11 @@ class MessageReader {
 /** Milliseconds per unit of the `grpc-timeout` header. */
 const TIMEOUT_UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
+/** Whole milliseconds: a client whose time is over sends 1n, and our clock would still show the same moment. */
 function parseTimeout(header: string | string[] | undefined): number {
   const parts = typeof header === "string" ? /^(\d{1,8})([HMSmun])$/.exec(header) : null;
-  return parts === null ? Number.POSITIVE_INFINITY : Number(parts[1]) * (TIMEOUT_UNITS[parts[2] as string] as number);
+  if (parts === null) return Number.POSITIVE_INFINITY;
+  return Math.floor(Number(parts[1]) * (TIMEOUT_UNITS[parts[2] as string] as number));
 }
 
 /** Header values are printable ASCII; anything else is percent-encoded. */

@@ -24,22 +24,40 @@ export interface FailureStatus {
 }
 
 export function streamDeleted(stream: string): FailureStatus {
+  const name = abbreviated(stream);
   return {
     code: Code.FAILED_PRECONDITION,
-    details: `Event stream '${stream}' is deleted.`,
-    trailers: { exception: "stream-deleted", "stream-name": stream },
+    details: `Event stream '${name}' is deleted.`,
+    trailers: { exception: "stream-deleted", "stream-name": name },
   };
 }
 
-/** Only for Delete and Tombstone: the appends answer a wrong revision with an ordinary message. */
+/**
+ * How much of a stream's name a failure repeats, in bytes. Some clients refuse trailers of more than 8 KiB, and the name
+ * stands in them twice, with up to three bytes for each of its own.
+ */
+const MAX_NAME_BYTES = 1000;
+
+function abbreviated(stream: string): string {
+  const bytes = Buffer.from(stream);
+  if (bytes.length <= MAX_NAME_BYTES) return stream;
+  // The cut may go through a character: what is left of it does not belong to the name.
+  return `${bytes.toString("utf8", 0, MAX_NAME_BYTES).replace(/\ufffd$/, "")}...`;
+}
+
+/**
+ * Only for Delete and Tombstone: the appends answer a wrong revision with an ordinary message. The wording is the
+ * original server's, because some clients (Python's) read the revisions from it and not from the trailers.
+ */
 export function wrongExpectedVersion(stream: string, expected: number | string, current: number): FailureStatus {
   const expectation = typeof expected === "number" ? expected : SIGNED_EXPECTATIONS[expected];
+  const name = abbreviated(stream);
   return {
     code: Code.FAILED_PRECONDITION,
-    details: `The stream '${stream}' is at revision ${current}, expected was ${expectation}.`,
+    details: `Delete failed due to WrongExpectedVersion. Stream: ${name}, Expected version: ${expectation}, Actual version: ${current}`,
     trailers: {
       exception: "wrong-expected-version",
-      "stream-name": stream,
+      "stream-name": name,
       "expected-version": `${expectation}`,
       "actual-version": `${current}`,
     },
