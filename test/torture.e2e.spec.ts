@@ -11,6 +11,7 @@ describe("killed again and again while customers write", () => {
     try {
       const report = await torture(stack, { seed, until: Date.now() + 40_000, say: () => {} });
       console.log(`      seed ${seed}: ${report.blows.length} blows, ${JSON.stringify(report.commands)}`);
+      if (report.faults.length > 0) console.log(`      logs: ${await stack.keepLogs(seed)}`);
       expect(report.faults, `npm run torture -- --seed ${seed}`).to.deep.equal([]);
       expect(report.commands.acknowledged).to.be.greaterThan(20);
     } finally {

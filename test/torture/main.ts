@@ -24,7 +24,10 @@ process.once("SIGINT", stopEarly).once("SIGTERM", stopEarly);
 try {
   const report = await torture(stack, { seed, until: Date.now() + minutes * 60_000, say });
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  process.exitCode = report.faults.length > 0 ? 1 : 0;
+  if (report.faults.length > 0) {
+    say(`logs: ${await stack.keepLogs(seed)}`);
+    process.exitCode = 1;
+  }
 } finally {
   await stack.stop();
 }

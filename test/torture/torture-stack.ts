@@ -1,3 +1,5 @@
+import { cp } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { storedEvents } from "#domain/stored-events.js";
 import { readEnvironment } from "#infrastructure/environment.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
@@ -6,6 +8,7 @@ import { createMongoClient } from "#infrastructure/mongo.js";
 import { createPersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import { projections } from "#projectors/registry.js";
 import { verifyProjections } from "#projectors/runner/verify.js";
+import { projectFolder } from "../../embedded/data-folder.js";
 import { startOwnStack } from "../support/own-stack.js";
 import { customerIds, customerLine, ingest } from "../support/population.js";
 import type { TortureStack } from "./torture.js";
@@ -13,10 +16,13 @@ import type { TortureStack } from "./torture.js";
 /** Few, so that commands often meet on one stream. */
 const customers = customerIds(0, 12);
 
-/** Starts a stack to be tortured, with customers that the platform has made known. */
+/**
+ * Starts a stack to be tortured, with customers that the platform has made known. `keepLogs` saves the processes' logs
+ * from going with the stack, and says where they are.
+ */
 export async function startTortureStack(
   say: (line: string) => void,
-): Promise<TortureStack & { stop(): Promise<void> }> {
+): Promise<TortureStack & { keepLogs(seed: number): Promise<string>; stop(): Promise<void> }> {
   const { stack, issuer, stackFile, stop } = await startOwnStack(say);
   try {
     const serviceToken = await issuer.serviceToken();
@@ -35,6 +41,11 @@ export async function startTortureStack(
       tokens: new Map(customers.map((customer, index) => [customer, tokens[index] as string])),
       serviceToken,
       verify: () => differences(stack.environment),
+      async keepLogs(seed) {
+        const kept = join(projectFolder, ".cache", "torture", String(seed));
+        await cp(join(dirname(stackFile), "logs"), kept, { recursive: true });
+        return kept;
+      },
       stop,
     };
   } catch (error) {
