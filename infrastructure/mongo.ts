@@ -52,8 +52,15 @@ export function isMongoUnavailable(error: unknown): boolean {
     // Classes the driver does not export: no free connection in time, and a pool emptied after a failure.
     (error instanceof MongoError &&
       (/^Mongo(WaitQueueTimeout|PoolClear|PoolClosed|TopologyClosed)/.test(error.name) ||
-        error.hasErrorLabel("RetryableWriteError")))
+        error.hasErrorLabel("RetryableWriteError"))) ||
+    isBrokenConnection(error)
   );
+}
+
+/** A write to a socket whose other end has just died: the driver lets node's own error through, unwrapped. */
+function isBrokenConnection(error: unknown): boolean {
+  const { code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  return code === "ECONNRESET" || code === "EPIPE" || code === "ECONNREFUSED" || code === "ETIMEDOUT";
 }
 
 /**
