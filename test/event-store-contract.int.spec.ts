@@ -647,10 +647,10 @@ describe("event store contract", () => {
       expect((await failure(collect(client.readStream(stream)))).type).to.equal("stream-deleted");
     });
 
-    it("a time-out of less than a millisecond has passed", async () => {
+    it("a time-out of a millisecond or less has passed", async () => {
       const stream = newStream();
       await client.appendToStream(stream, numbered(0));
-      for (const timeout of ["1n", "999u", "0m"]) {
+      for (const timeout of ["1n", "999u", "0m", "1m"]) {
         const { trailers } = await deletion("Delete", stream, undefined, { "grpc-timeout": timeout });
         expect(trailers["grpc-status"], timeout).to.equal("4");
       }

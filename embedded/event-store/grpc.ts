@@ -246,11 +246,14 @@ class MessageReader {
 /** Milliseconds per unit of the `grpc-timeout` header. */
 const TIMEOUT_UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
-/** Whole milliseconds: a client whose time is over sends 1n, and our clock would still show the same moment. */
+/**
+ * Milliseconds until the deadline. Clients round what is left up, to 1n or 1m when nothing is: the last millisecond is
+ * not used, or a call whose time was over before it came would be carried out within that time.
+ */
 function parseTimeout(header: string | string[] | undefined): number {
   const parts = typeof header === "string" ? /^(\d{1,8})([HMSmun])$/.exec(header) : null;
   if (parts === null) return Number.POSITIVE_INFINITY;
-  return Math.floor(Number(parts[1]) * (TIMEOUT_UNITS[parts[2] as string] as number));
+  return Math.ceil(Number(parts[1]) * (TIMEOUT_UNITS[parts[2] as string] as number)) - 1;
 }
 
 /** Header values are printable ASCII; anything else is percent-encoded. */
