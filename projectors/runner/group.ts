@@ -13,7 +13,8 @@ import { type CursorRow, packRow, type StopRow } from "#infrastructure/read-mode
 import { type Advance, type Cursors, Fenced, memberName } from "./cursors.js";
 import type { EventOpener, LogEvent } from "./fold.js";
 import { pause } from "./lease.js";
-import { DocumentRefused, type FoldedBatch, type Member, ProjectionStopped } from "./member.js";
+import { DocumentRefused } from "./document-writer.js";
+import { type FoldedBatch, type Member, ProjectionStopped } from "./member.js";
 import { describeError, parkedRows, saveParked } from "./parked.js";
 import type { RunnerMetrics } from "#infrastructure/metrics.js";
 import { ForeignStore, LogFeed } from "./subscription.js";
@@ -36,7 +37,7 @@ export type GroupDependencies = {
 };
 
 /** Events folded at once at most: bounds memory, and what a crash repeats. */
-const batchSize = 2_000;
+const batchSize = 4_000;
 /** Batches whose writes may be on their way together, while there is much to catch up with. */
 const mostInFlight = 4;
 /** A batch smaller than this is stored before the next is taken: what arrives meanwhile shares one round of writes. */

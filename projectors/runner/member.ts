@@ -1,23 +1,13 @@
-import { type AnyBulkWriteOperation, type Collection, type Db, MongoBulkWriteError, MongoError } from "mongodb";
+import type { Collection, Db, Document } from "mongodb";
 import type { OwnerKey } from "#domain/core/identifiers.js";
 import type { LogPosition } from "#infrastructure/event-store.js";
-import { isMongoUnavailable } from "#infrastructure/mongo.js";
 import { type CursorMember, type ReadModelKey, readModelKey } from "#infrastructure/read-models.js";
 import { memberName } from "./cursors.js";
-import { type Entry, Fold, idRange, type LogEvent, newEntry, type Target } from "./fold.js";
+import { DocumentCache, type Held, MetIds } from "./document-cache.js";
+import { type DocumentRefused, type DocumentWrite, writeDocuments } from "./document-writer.js";
+import { Fold, idRange, type LogEvent, newEntry, type Target } from "./fold.js";
 import { describeError, mostParkedOwners, type ParkedRow, parkedRow } from "./parked.js";
 import type { AnyProjection } from "./projection.js";
-
-/** A document in the cache, and what the collection has of it. */
-type Held = Entry & {
-  readonly owner: OwnerKey;
-  /** The collection has a version of it. */
-  stored: boolean;
-  /** Writes on their way; until they arrive, reading it back would give an older version. */
-  inFlight: number;
-};
-
-type AnyDocument = any;
 
 /** What folding a batch gives: effects to be stored before the cursor may pass the batch. */
 export type FoldedBatch = {
@@ -42,21 +32,8 @@ export class ProjectionStopped extends Error {
   }
 }
 
-/** A document that MongoDB refuses (too large, say); its owner is parked when the batch is folded again. */
-export class DocumentRefused extends Error {
-  constructor(
-    /** Name of the generation, `wishlist.v1.g2`. */
-    readonly generation: string,
-    readonly id: string,
-    cause: unknown,
-  ) {
-    super(`the read model refuses a document: ${describeError(cause)}`, { cause });
-    this.name = "DocumentRefused";
-  }
-}
-
 /** Documents kept in memory per projection; a miss costs one `find` per batch. */
-export const cacheSizes = { live: 5_000, filling: 40_000 };
+const cacheSize = 8_000;
 
 /** This many owners failing on a type, and not one event of it applied: every event of the type is at fault. */
 const everyEventFails = 5;
@@ -73,12 +50,12 @@ export class Member {
   readonly key: ReadModelKey;
   readonly generation: number;
   readonly fold: Fold;
-  readonly collection: Collection<AnyDocument>;
+  readonly collection: Collection<Document>;
   readonly parked: Set<OwnerKey>;
   readonly #isErased: (owner: OwnerKey) => Promise<boolean>;
-  #cache = new Map<string, Held>();
-  /** Whatever is not in the cache does not exist: the generation was begun in this process and nothing was evicted. */
-  #complete = false;
+  #cache = new DocumentCache(cacheSize);
+  /** Given while the generation was begun empty, under this very leader: whatever is not met does not exist. */
+  #met: MetIds | undefined;
   #refused = new Map<string, DocumentRefused>();
   /** Per type: events applied, and owners whose event failed. */
   #tally = new Map<string, { applied: number; failed: Set<OwnerKey> }>();
@@ -94,7 +71,7 @@ export class Member {
     this.key = readModelKey(projection.definition);
     this.generation = row.generation;
     this.fold = new Fold(projection);
-    this.collection = database.collection<AnyDocument>(this.name);
+    this.collection = database.collection(this.name);
     this.parked = new Set(row.parked);
     this.#isErased = isErased;
   }
@@ -106,10 +83,11 @@ export class Member {
 
   /** Forgets what it holds, and reads it again as needed; `parked` is what the cursor's row says. */
   async reset(parked: readonly OwnerKey[], fromStart: boolean): Promise<void> {
-    this.#cache = new Map();
+    this.#cache = new DocumentCache(cacheSize);
     this.parked.clear();
     for (const owner of parked) this.parked.add(owner);
-    this.#complete = fromStart && (await this.collection.findOne({}, { projection: { _id: 1 } })) === null;
+    const empty = fromStart && (await this.collection.findOne({}, { projection: { _id: 1 } })) === null;
+    this.#met = empty ? new MetIds() : undefined;
   }
 
   /** Marks a document that MongoDB refused, so that folding its next event counts as a fault. */
@@ -128,13 +106,16 @@ export class Member {
     if (retried !== undefined) this.#refused.clear();
     const steps: { readonly event: LogEvent; readonly target: Target }[] = [];
     const missing = new Set<string>();
+    const looked = new Set<string>();
     for (const event of events) {
       const target = this.fold.target(event);
       if (target === null) continue;
       steps.push({ event, target });
-      if (target.kind === "document" && !this.#cache.has(target.id)) missing.add(target.id);
+      if (target.kind !== "document" || looked.has(target.id) || this.#cache.get(target.id)) continue;
+      looked.add(target.id);
+      if (!this.#met || this.#met.meet(target.id)) missing.add(target.id);
     }
-    if (missing.size > 0) await this.#load({ _id: { $in: [...missing] } }, missing);
+    if (missing.size > 0) await this.#load({ _id: { $in: [...missing] } });
 
     const touched = new Map<string, Held>();
     const parked: ParkedRow[] = [];
@@ -156,7 +137,7 @@ export class Member {
     }
     // Built now, before the next batch changes the entries.
     const write = this.#prepareWrite(touched);
-    this.#evict();
+    this.#cache.trim();
     const parkingChanged = released.length > 0 || this.parked.size !== parkedBefore;
     return { write, parked, released, parkingChanged };
   }
@@ -172,9 +153,10 @@ export class Member {
     const refused = this.#refused.get(target.id);
     if (refused) return refused;
     let held = this.#cache.get(target.id);
-    if (held) this.#cache.delete(target.id);
-    else held = { ...newEntry(), owner: target.owner, stored: false, inFlight: 0 };
-    this.#cache.set(target.id, held);
+    if (!held) {
+      held = { ...newEntry(), owner: target.owner, stored: false, inFlight: 0 };
+      this.#cache.set(target.id, held);
+    }
     try {
       if (this.fold.apply(held, target.event)) touched.set(target.id, held);
       tally.applied++;
@@ -198,109 +180,40 @@ export class Member {
   }
 
   async #erase(owner: OwnerKey, position: LogPosition, touched: Map<string, Held>): Promise<void> {
-    if (!this.#complete) await this.#load({ _id: idRange(owner) });
-    const { $gte, $lt } = idRange(owner);
-    for (const [id, held] of this.#cache) {
-      if (id >= $gte && id < $lt && this.fold.erase(held, position)) touched.set(id, held);
+    const range = idRange(owner);
+    await this.#load({ _id: range });
+    for (const [id, held] of this.#cache.between(range.$gte, range.$lt)) {
+      if (this.fold.erase(held, position)) touched.set(id, held);
     }
   }
 
   /** Reads documents that the cache lacks; what it holds is as new or newer. */
-  async #load(filter: object, wanted: Iterable<string> = []): Promise<void> {
-    if (!this.#complete) {
-      for await (const stored of this.collection.find(filter, { batchSize: 5_000 })) {
-        const { _id, owner, _pos, _deletedAt, ...document } = stored;
-        if (this.#cache.has(_id)) continue;
-        const removed = _deletedAt !== undefined;
-        this.#cache.set(_id, { document: removed ? null : document, position: _pos, owner, stored: true, inFlight: 0 });
-      }
-    }
-  }
-
-  #evict(): void {
-    const most = this.#complete ? cacheSizes.filling : cacheSizes.live;
-    if (this.#cache.size <= most) return;
-    for (const [id, held] of this.#cache) {
-      if (held.inFlight > 0) continue;
-      this.#cache.delete(id);
-      this.#complete = false;
-      if (this.#cache.size <= most) return;
+  async #load(filter: Document): Promise<void> {
+    for await (const stored of this.collection.find(filter, { batchSize: 5_000 })) {
+      const { _id, owner, _pos, _deletedAt, ...document } = stored;
+      const id = String(_id);
+      if (this.#cache.get(id)) continue;
+      const removed = _deletedAt !== undefined;
+      this.#cache.set(id, { document: removed ? null : document, position: _pos, owner, stored: true, inFlight: 0 });
     }
   }
 
   /** The writes of a batch's documents, as they are now. */
   #prepareWrite(touched: ReadonlyMap<string, Held>): () => Promise<void> {
-    const operations: AnyBulkWriteOperation<AnyDocument>[] = [];
+    const writes: DocumentWrite[] = [];
     for (const [id, held] of touched) {
       const fields = { _id: id, owner: held.owner, _pos: held.position };
       const document = held.document === null ? { ...fields, _deletedAt: new Date() } : { ...held.document, ...fields };
-      operations.push(
-        held.stored || held.inFlight > 0
-          ? { replaceOne: { filter: olderThan(id, held.position), replacement: document, upsert: true } }
-          : { insertOne: { document } },
-      );
+      writes.push({ document, isNew: !held.stored && held.inFlight === 0 });
       held.inFlight++;
     }
     return async () => {
-      if (operations.length === 0) return;
-      await this.#write(operations);
+      if (writes.length === 0) return;
+      await writeDocuments(this.collection, writes);
       for (const held of touched.values()) {
         held.stored = true;
         held.inFlight--;
       }
     };
   }
-
-  /**
-   * @throws DocumentRefused for a document that MongoDB does not take
-   * @throws the driver's error when it is away
-   */
-  async #write(operations: readonly AnyBulkWriteOperation<AnyDocument>[]): Promise<void> {
-    try {
-      await this.collection.bulkWrite(operations, { ordered: false });
-    } catch (error) {
-      if (isInfrastructureError(error)) throw error;
-      const failed = error instanceof MongoBulkWriteError ? [error.writeErrors].flat() : [];
-      const onlyDuplicates = failed.length > 0 && failed.every(({ code }) => code === 11000);
-      // A duplicate key: somebody was there first, with an older version or with one as new. Never ours to insert.
-      const rest = onlyDuplicates ? failed.map(({ index }) => operations[index] as object) : operations;
-      for (const operation of rest) await this.#writeOne(operation as AnyBulkWriteOperation<AnyDocument>);
-    }
-  }
-
-  async #writeOne(operation: AnyBulkWriteOperation<AnyDocument>): Promise<void> {
-    const document =
-      "insertOne" in operation
-        ? operation.insertOne.document
-        : "replaceOne" in operation && operation.replaceOne.replacement;
-    const { _id, ...replacement } = document;
-    try {
-      const { matchedCount } = await this.collection.replaceOne(olderThan(_id, document._pos), replacement);
-      if (matchedCount === 0) await this.collection.insertOne(document);
-    } catch (error) {
-      if ((error as { code?: unknown }).code === 11000) return; // as new as ours, or newer
-      if (isInfrastructureError(error)) throw error;
-      throw new DocumentRefused(this.name, _id, error);
-    }
-  }
-}
-
-/** Only a document that lacks our events is replaced. */
-function olderThan(id: string, position: LogPosition) {
-  return { _id: id, _pos: { $lt: position } };
-}
-
-/** Whether an error is MongoDB's state and not the document's: to be tried again. */
-function isInfrastructureError(error: unknown): boolean {
-  if (isMongoUnavailable(error)) return true;
-  if (error instanceof MongoBulkWriteError) {
-    // Nothing said about single documents: the whole command failed (write concern, stepdown, shutdown).
-    return [error.writeErrors].flat().length === 0;
-  }
-  return error instanceof MongoError && (error.hasErrorLabel("RetryableWriteError") || isServerState(error.code));
-}
-
-/** Server codes that name a state of the server: stepped down, shutting down, interrupted, time limits, write concern. */
-function isServerState(code: unknown): boolean {
-  return [6, 7, 50, 64, 89, 91, 100, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436].includes(code as number);
 }

@@ -52,6 +52,8 @@ export type FeedOptions = {
 
 /** Events read ahead at most. */
 const readAhead = 8_192;
+/** Longest wait for a batch to fill while catching up. */
+const gatherMs = 100;
 const backOffMs = { first: 100, most: 5_000 };
 
 /**
@@ -66,6 +68,8 @@ export class LogFeed {
   #position: LogPosition;
   #last: KnownPlace["event"];
   #caughtUp = false;
+  /** Reading what is there already, not yet waiting for what comes. */
+  #catchingUp = false;
   #failure: unknown;
   /** Something happened since the last `take`. */
   #news = false;
@@ -99,11 +103,9 @@ export class LogFeed {
    * @throws ForeignStore when the store turned out to be another one
    */
   async take(most: number): Promise<FeedBatch> {
-    while (!this.#news) {
-      await new Promise<void>((resolve) => {
-        this.#onNews = resolve;
-      });
-    }
+    while (!this.#news) await this.#untilNews();
+    // Far behind, a full batch costs much less than several small ones; at the end of the log nothing waits.
+    if (this.#catchingUp && this.#queue.length < most) await this.#gather(most);
     if (this.#failure) throw this.#failure;
     const events = this.#queue.length <= most ? this.#queue : this.#queue.slice(0, most);
     this.#queue = this.#queue.slice(events.length);
@@ -112,6 +114,22 @@ export class LogFeed {
     const last = events.at(-1);
     const position = last && this.#news ? last.position : this.#position;
     return { events, position, caughtUp: this.#caughtUp && !this.#news };
+  }
+
+  #untilNews(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onNews = resolve;
+    });
+  }
+
+  async #gather(most: number): Promise<void> {
+    const deadline = performance.now() + gatherMs;
+    const timer = setTimeout(() => this.wake(), gatherMs);
+    while (this.#catchingUp && !this.#stopped && !this.#failure && this.#queue.length < most) {
+      if (performance.now() >= deadline) break;
+      await this.#untilNews();
+    }
+    clearTimeout(timer);
   }
 
   /** Ends a `take` that waits. */
@@ -163,8 +181,14 @@ export class LogFeed {
   async #follow(signal: AbortSignal): Promise<void> {
     const { eventStore, streamPrefixes } = this.#options;
     this.#caughtUp = false;
-    for await (const event of eventStore.readLog({ after: this.#position, streamPrefixes, signal })) {
-      await this.#push(event);
+    this.#catchingUp = true;
+    try {
+      for await (const event of eventStore.readLog({ after: this.#position, streamPrefixes, signal })) {
+        await this.#push(event);
+      }
+    } finally {
+      this.#catchingUp = false;
+      if (this.#queue.length > 0) this.wake();
     }
     for await (const item of eventStore.subscribe({ after: this.#position, streamPrefixes, signal })) {
       if (item.kind === "event") await this.#push(item.event);
@@ -181,7 +205,7 @@ export class LogFeed {
     this.#queue.push(event);
     this.#position = event.position;
     this.#last = event;
-    if (!this.#news) this.wake();
+    if (!this.#news || this.#queue.length % 1_024 === 0) this.wake();
     while (this.#queue.length >= readAhead && !this.#stopped) {
       await new Promise<void>((resolve) => {
         this.#onRoom = resolve;
