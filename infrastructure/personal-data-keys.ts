@@ -115,8 +115,21 @@ export function createPersonalDataKeys(
 
   function remember(document: KeyDocument): OwnerKeys {
     const customer = document.customer ? unwrap(document, "customer", document.customer) : null;
-    const hashing = customer && createSecretKey(createHmac("sha256", customer).update("command hash").digest());
-    const keys = { customer, legal: unwrap(document, "legal", document.legal), hashing };
+    let legal: KeyObject | undefined;
+    let hashing: KeyObject | undefined;
+    // Two of the three are made when first used: whoever folds a whole log meets every owner, and mostly needs one.
+    const keys: OwnerKeys = {
+      customer,
+      get legal() {
+        legal ??= unwrap(document, "legal", document.legal);
+        return legal;
+      },
+      get hashing() {
+        if (customer === null) return null;
+        hashing ??= createSecretKey(createHmac("sha256", customer).update("command hash").digest());
+        return hashing;
+      },
+    };
     cache.set(document._id, keys);
     return keys;
   }

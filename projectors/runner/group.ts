@@ -39,7 +39,7 @@ export type GroupDependencies = {
 /** Events folded at once at most: bounds memory, and what a crash repeats. */
 const batchSize = 4_000;
 /** Batches whose writes may be on their way together, while there is much to catch up with. */
-const mostInFlight = 4;
+const mostInFlight = 2;
 /** A batch smaller than this is stored before the next is taken: what arrives meanwhile shares one round of writes. */
 const smallBatch = 256;
 /**

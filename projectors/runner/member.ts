@@ -33,7 +33,7 @@ export class ProjectionStopped extends Error {
 }
 
 /** Documents kept in memory per projection; a miss costs one `find` per batch. */
-const cacheSize = 8_000;
+const cacheSize = 4_000;
 
 /** This many owners failing on a type, and not one event of it applied: every event of the type is at fault. */
 const everyEventFails = 5;

@@ -51,7 +51,7 @@ export type FeedOptions = {
 };
 
 /** Events read ahead at most. */
-const readAhead = 8_192;
+const readAhead = 4_096;
 /** Longest wait for a batch to fill while catching up. */
 const gatherMs = 100;
 const backOffMs = { first: 100, most: 5_000 };
