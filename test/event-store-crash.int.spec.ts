@@ -4,6 +4,7 @@
  */
 import { execFile, execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import {
@@ -192,6 +193,22 @@ describe("event store under stress", () => {
       expect(last?.event?.id).to.equal(winners[0]);
     }
     expect(await collect(client.readStream(stream))).to.have.length(revisions);
+  });
+
+  it("keeps its write-ahead log short through bursts of any length, and stops after none of them", async () => {
+    const stream = `bursts-${randomUUID()}`;
+    const large = () => binaryEvent({ type: "crash.Large.v1", data: Buffer.alloc(40_000, 1) });
+    let count = 0;
+    for (let burst = 0; burst < 60; burst++) {
+      const appends = 10 + Math.floor(Math.random() * 40);
+      await Promise.all(Array.from({ length: appends }, () => client.appendToStream(stream, large())));
+      count += appends;
+    }
+    expect((count * 40_000) / 1_048_576, "MB written").to.be.greaterThan(50);
+    const { size } = await stat(`${folder.path}/events.db-wal`);
+    expect(size / 1_048_576, "MB").to.be.lessThan(48);
+    const [last] = await collect(client.readStream(stream, { direction: "backwards", fromRevision: END, maxCount: 1 }));
+    expect(last?.event?.revision).to.equal(BigInt(count - 1));
   });
 
   it("goes on writing, and loses nothing, while another process backs it up", async () => {

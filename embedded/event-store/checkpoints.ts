@@ -5,16 +5,15 @@
  */
 
 import { Worker } from "node:worker_threads";
-import type { CheckpointReport } from "./checkpoint-worker.js";
+import { LOG_BYTES } from "./database.js";
+import type { LogRecord } from "./events.js";
 
-/** Events between two checkpoints: a few megabytes of log. */
-const EVENTS_PER_CHECKPOINT = 2000;
+/** What is written between two checkpoints. An event takes its bytes, and changes a few pages whatever its size. */
+const BYTES_PER_CHECKPOINT = 4 * 1024 * 1024;
+const BYTES_PER_EVENT = 4096;
 
-/**
- * Frames of 4 KiB after which writing is to pause, so that the log can start over: 16 MiB. Flushing a file that is
- * written over takes half the time of flushing one that grows.
- */
-const MAX_FRAMES = 4096;
+/** Frames (pages of 4 KiB and a little) after which writing is to pause, so that the log can start over. */
+const MAX_FRAMES = LOG_BYTES / 4120;
 
 /** A store that has nothing to do checkpoints what is left, after this long. */
 const IDLE_MS = 1000;
@@ -25,7 +24,8 @@ export class Checkpoints {
   private worker: Worker | undefined;
   private running: Promise<void> | undefined;
   private idleTimer: NodeJS.Timeout | undefined;
-  private eventsSince = 0;
+  private bytesSince = 0;
+  /** Length of the log at the last checkpoint. */
   private frames = 0;
 
   /** @param onFailure called when a checkpoint failed, for instance for want of space */
@@ -35,10 +35,10 @@ export class Checkpoints {
   }
 
   /** Notes what was committed, and makes a checkpoint when one is due. */
-  committed(events: number): void {
-    this.eventsSince += events;
-    if (this.eventsSince >= EVENTS_PER_CHECKPOINT) void this.start();
-    else this.idleTimer ??= setTimeout(() => this.onIdle(), IDLE_MS).unref();
+  committed(records: readonly LogRecord[]): void {
+    for (const { record } of records) this.bytesSince += record.length + BYTES_PER_EVENT;
+    if (this.bytesSince >= BYTES_PER_CHECKPOINT) void this.start();
+    this.idleTimer ??= setTimeout(() => this.onIdle(), IDLE_MS).unref();
   }
 
   /** True when no transaction should begin before `catchUp` was called and is done. */
@@ -51,7 +51,8 @@ export class Checkpoints {
     // The checkpoint under way may have begun before the newest commits; one more sees them all.
     await this.running;
     await this.start();
-    // Another process that reads, a backup, can keep the log from starting over: writing goes on nevertheless.
+    // The next commit starts over at the beginning of the log, unless another process is reading, for instance a
+    // backup. Writing goes on in any case.
     this.frames = 0;
   }
 
@@ -64,7 +65,10 @@ export class Checkpoints {
 
   private onIdle(): void {
     this.idleTimer = undefined;
-    if (this.eventsSince > 0) void this.start();
+    if (this.bytesSince === 0) return;
+    // Whatever a checkpoint under way does not see is left for the next one.
+    if (this.running === undefined) void this.start();
+    else this.idleTimer = setTimeout(() => this.onIdle(), IDLE_MS).unref();
   }
 
   private start(): Promise<void> {
@@ -77,16 +81,14 @@ export class Checkpoints {
   }
 
   private async moveFrames(): Promise<void> {
-    this.eventsSince = 0;
+    this.bytesSince = 0;
     this.worker ??= this.startWorker();
     const { worker } = this;
-    const { frames, moved } = await new Promise<CheckpointReport>((resolve, reject) => {
+    this.frames = await new Promise<number>((resolve, reject) => {
       worker.once("message", resolve).once("error", reject);
       worker.postMessage("checkpoint");
     });
     worker.removeAllListeners("error");
-    // Moved completely, the log starts over with the next commit.
-    this.frames = moved === frames ? 0 : frames;
   }
 
   private startWorker(): Worker {

@@ -56,10 +56,7 @@ export class GroupCommit {
     this.queue.push({ command, settle });
     if (this.isGatherScheduled) return;
     this.isGatherScheduled = true;
-    setImmediate(() => {
-      this.isGatherScheduled = false;
-      this.gather();
-    });
+    setImmediate(() => this.gather());
   }
 
   /** Resolves when everything submitted so far is settled. */
@@ -69,17 +66,13 @@ export class GroupCommit {
     }
   }
 
-  /** Decides on queued writes, in order, until the open group is full. */
+  /** At the end of a turn of the event loop: takes what was submitted during the turn. */
   private gather(): void {
-    if (this.hasFailed || this.checkpoints?.needsPause) return;
+    this.isGatherScheduled = false;
+    if (this.hasFailed) return;
     try {
-      let taken = 0;
-      while (taken < this.queue.length && this.group.length < MAX_GROUP_WRITES && this.groupBytes < MAX_GROUP_BYTES) {
-        const { command, settle } = this.queue[taken++] as QueuedWrite;
-        this.group.push({ outcome: this.log.execute(command), settle });
-        this.groupBytes += sizeOf(command);
-      }
-      this.queue.splice(0, taken);
+      // Before a pause no transaction may begin: the writes stay queued until `store` has come to it.
+      if (!this.checkpoints?.needsPause) this.decide();
     } catch (error) {
       this.fail(error);
       return;
@@ -87,11 +80,24 @@ export class GroupCommit {
     if (!this.isStoring) void this.store();
   }
 
-  /** Brings one group after the other to disk, as long as there are any. */
+  /** Decides on queued writes, in order, until the open group is full. */
+  private decide(): void {
+    let taken = 0;
+    while (taken < this.queue.length && this.group.length < MAX_GROUP_WRITES && this.groupBytes < MAX_GROUP_BYTES) {
+      const { command, settle } = this.queue[taken++] as QueuedWrite;
+      this.group.push({ outcome: this.log.execute(command), settle });
+      this.groupBytes += sizeOf(command);
+    }
+    this.queue.splice(0, taken);
+  }
+
+  /** Brings one group after the other to disk, as long as there is anything to write. */
   private async store(): Promise<void> {
     this.isStoring = true;
     try {
-      while (this.group.length > 0) {
+      while (this.group.length > 0 || this.queue.length > 0) {
+        if (this.group.length === 0 && this.checkpoints?.needsPause) await this.checkpoints.catchUp();
+        this.decide();
         const { group } = this;
         this.group = [];
         this.groupBytes = 0;
@@ -99,9 +105,7 @@ export class GroupCommit {
         if (records.length > 0) await this.log.flush();
         this.log.publish(records);
         for (const { outcome, settle } of group) settle(outcome);
-        this.checkpoints?.committed(records.length);
-        if (this.group.length === 0 && this.checkpoints?.needsPause) await this.checkpoints.catchUp();
-        this.gather();
+        this.checkpoints?.committed(records);
       }
       this.isStoring = false;
     } catch (error) {
