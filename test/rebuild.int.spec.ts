@@ -149,6 +149,25 @@ describe("rebuild", () => {
     await back.stop();
   });
 
+  it("hands the lead over to a newer release, whose versions only it can build", async () => {
+    const ada = fixture.owner("ada");
+    await fixture.count(ada, 1);
+    const old = fixture.run(both);
+    await fixture.caughtUp(both);
+    const next = tallyProjection({ version: 2 });
+    const release = fixture.run([next, noteProjection]);
+    await until("the newer one is not ready", () => release.runner.health().problems.join().includes("tally.v2"));
+    await until("the newer one leads", () => release.runner.health().role === "leader");
+    await fixture.count(ada, 2);
+    await fixture.caughtUp([next, noteProjection]);
+    expect((await fixture.document(next, ada, "tally")).seen).to.deep.equal([1, 2]);
+    await until("the older one stands by", () => old.runner.health().role === "standby");
+    expect(old.runner.health().problems).to.deep.equal([]);
+    await release.stop();
+    await fixture.caughtUp(both);
+    expect((await fixture.document(tally, ada, "tally")).seen).to.deep.equal([1, 2]);
+  });
+
   it("takes up a rebuild where a killed leader left it", async function () {
     this.timeout(40_000);
     const ada = fixture.owner("ada");

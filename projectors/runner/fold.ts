@@ -1,6 +1,6 @@
 import type { EventDefinition } from "#domain/core/event-definition.js";
 import { type OwnerKey, ownerOfStream } from "#domain/core/identifiers.js";
-import type { EventMetadata, RecordedEvent } from "#domain/core/recorded-event.js";
+import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { type LogPosition, logStart, type StoredEvent } from "#infrastructure/event-store.js";
 import { type AnyProjection, documentId } from "./projection.js";
@@ -60,12 +60,10 @@ export function newestTypes(definitions: readonly EventDefinition[]): ReadonlyMa
 export class Fold {
   readonly projection: AnyProjection;
   readonly #handlers: ReadonlyMap<string, Handler>;
-  readonly #every: Handler | undefined;
 
   constructor(projection: AnyProjection) {
     this.projection = projection;
     this.#handlers = new Map(Object.entries(projection.on as Record<string, Handler>));
-    this.#every = projection.onEvery;
   }
 
   /** Types whose events must be opened for this projection. */
@@ -73,14 +71,8 @@ export class Fold {
     return this.#handlers.keys();
   }
 
-  /** Whether it folds envelopes, of every type. */
-  get takesEvery(): boolean {
-    return this.#every !== undefined;
-  }
-
   /** Where an event goes; null when it does not concern this projection. Never throws. */
   target(event: LogEvent): Target | null {
-    if (this.#every) return this.#route(envelope(event.stored, event.type));
     if (event.type === erasureType) return { kind: "erasure", owner: ownerOf(event.stored) };
     if (!this.#handlers.has(event.type)) return null;
     switch (event.opened.kind) {
@@ -94,12 +86,10 @@ export class Fold {
   }
 
   #route(event: RecordedEvent): Target | null {
-    let owner = event.owner;
+    const { owner } = event;
     try {
       const id = this.projection.idOf(event as never);
-      if (id === null) return null;
-      if (this.projection.ownerOf) owner = this.projection.ownerOf(event as never);
-      return { kind: "document", id: documentId(owner, id), owner, event };
+      return id === null ? null : { kind: "document", id: documentId(owner, id), owner, event };
     } catch (error) {
       return { kind: "fault", owner, error };
     }
@@ -114,7 +104,7 @@ export class Fold {
    */
   apply(entry: Entry, event: RecordedEvent): boolean {
     if (entry.position >= event.position) return false;
-    const evolve = this.#every ?? this.#handlers.get(event.type);
+    const evolve = this.#handlers.get(event.type);
     if (!evolve) return false;
     const next = evolve(entry.document, event);
     if (next === undefined)
@@ -158,18 +148,4 @@ export function idRange(owner: OwnerKey): { readonly $gte: string; readonly $lt:
 /** A foreign stream owns itself, so that its faults stay its own. */
 function ownerOf(stored: StoredEvent): OwnerKey {
   return ownerOfStream(stored.stream) ?? stored.stream;
-}
-
-function envelope(stored: StoredEvent, type: string): RecordedEvent {
-  return {
-    id: stored.id,
-    stream: stored.stream,
-    revision: stored.revision,
-    position: stored.position,
-    type,
-    data: undefined,
-    at: stored.created.toISOString(),
-    owner: ownerOf(stored),
-    metadata: stored.metadata as EventMetadata,
-  };
 }

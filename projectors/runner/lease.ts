@@ -12,6 +12,10 @@ type LeaseRow = {
   /** Goes up by one with each holder; writes of a former holder are told by it. */
   readonly epoch: number;
   readonly expiresAt: Date;
+  /** Somebody asks the holder to hand over; until then nobody else takes the lease. */
+  readonly wanted?: { readonly by: string; readonly until: Date };
+  /** Whether it was wanted when it was last renewed. */
+  readonly handOver?: boolean;
 };
 
 export type LeaseTimes = {
@@ -57,7 +61,9 @@ export class Lease {
    * @throws the driver's error when MongoDB is away
    */
   async acquire(): Promise<boolean> {
-    if (await this.#take({ $expr: { $lte: ["$expiresAt", "$$NOW"] } })) return true;
+    const free = { $lte: ["$expiresAt", "$$NOW"] };
+    const unwanted = { $or: [{ $eq: ["$wanted.by", this.#holder] }, { $lte: ["$wanted.until", "$$NOW"] }] };
+    if (await this.#take({ $expr: { $and: [free, unwanted] } })) return true;
     const row = await this.#rows.findOne({ _id: this.#name });
     if (!row) {
       const free = { holder: "", host: "", pid: 0, epoch: 0, expiresAt: new Date(0) };
@@ -83,6 +89,7 @@ export class Lease {
             expiresAt: { $add: ["$$NOW", this.#times.ttlMs] },
           },
         },
+        { $unset: ["wanted", "handOver"] },
       ],
       { returnDocument: "after" },
     );
@@ -93,7 +100,15 @@ export class Lease {
   }
 
   /**
-   * Renews the lease until it is lost or `signal` aborts. MongoDB being away for a moment does not lose it; our own
+   * Asks the holder to hand the lease over, and keeps others from taking it meanwhile; to be repeated while waiting.
+   */
+  async want(): Promise<void> {
+    const wanted = { by: this.#holder, until: { $add: ["$$NOW", this.#times.ttlMs] } };
+    await this.#rows.updateOne({ _id: this.#name }, [{ $set: { wanted } }]);
+  }
+
+  /**
+   * Renews the lease until it is lost, somebody {@link want}s it, or `signal` aborts. MongoDB being away for a moment does not lose it; our own
    * clock does.
    */
   async keep(signal: AbortSignal): Promise<void> {
@@ -102,12 +117,17 @@ export class Lease {
       if (signal.aborted) return;
       const asked = performance.now();
       try {
-        const { matchedCount } = await this.#rows.updateOne(
+        const renewed = {
+          expiresAt: { $add: ["$$NOW", this.#times.ttlMs] },
+          handOver: { $gt: ["$wanted.until", "$$NOW"] },
+        };
+        const row = await this.#rows.findOneAndUpdate(
           { _id: this.#name, holder: this.#holder, epoch: this.#epoch },
-          [{ $set: { expiresAt: { $add: ["$$NOW", this.#times.ttlMs] } } }],
+          [{ $set: renewed }],
+          { returnDocument: "after" },
         );
-        if (matchedCount === 0) this.#validUntil = 0;
-        else this.#validUntil = asked + this.#margin();
+        this.#validUntil = row ? asked + this.#margin() : 0;
+        if (row?.handOver) return await this.release();
       } catch {
         await pause(Math.min(500, this.#times.renewMs), signal);
       }

@@ -55,13 +55,6 @@ export type Projection<Document = unknown, Event extends DomainEvent = DomainEve
   readonly idOf: (event: RecordedEvent<Event>) => string | null;
   readonly on: { readonly [E in Event as E["type"]]: Evolve<Document, E> };
   /**
-   * Folds every event of the log, of whatever type, as an envelope: `data` is absent, nothing is opened, and events
-   * whose key was destroyed come too. Where it is given, `on` is empty.
-   */
-  readonly onEvery?: Evolve<Document, DomainEvent<string, undefined>>;
-  /** Whose document an event belongs to; default: the event's owner. */
-  readonly ownerOf?: (event: RecordedEvent<Event>) => OwnerKey;
-  /**
    * What remains of each of the owner's documents after `privacy.CustomerErased`; default: nothing. May keep only
    * what comes from events that an erasure leaves readable, or a rebuild would give another document.
    */

@@ -9,6 +9,7 @@ import {
   type CursorMember,
   type CursorRow,
   type GenerationRow,
+  generationRows,
   packRow,
   type ReadModelKey,
   readModelKey,
@@ -62,6 +63,8 @@ export class Runner {
   #role: RunnerHealth["role"] = "starting";
   #heartbeat = Date.now();
   #session: Leadership | undefined;
+  /** While standing by: our versions that cannot be read yet. */
+  #notBuilt: readonly ReadModelKey[] = [];
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -86,6 +89,7 @@ export class Runner {
           wait = backOffMs.first;
         } else {
           this.#role = "standby";
+          await this.#standBy();
           this.#turned();
         }
         await pause(acquireEveryMs, signal);
@@ -107,8 +111,20 @@ export class Runner {
 
   health(): RunnerHealth {
     const problems = this.#role === "starting" ? ["waiting for MongoDB and the event store"] : [];
+    if (this.#role === "standby") problems.push(...this.#notBuilt.map((key) => `${key} is not built yet`));
     if (this.#role === "leader") problems.push(...(this.#session?.problems() ?? ["beginning to lead"]));
     return { role: this.#role, problems, heartbeat: this.#heartbeat };
+  }
+
+  /** A release whose versions nobody builds asks for the lead; one whose versions are there waits its turn. */
+  async #standBy(): Promise<void> {
+    const { database, projections } = this.#options;
+    const rows = await generationRows(database)
+      .find({ live: { $ne: null } })
+      .toArray();
+    const built = new Set(rows.map(({ _id }) => _id));
+    this.#notBuilt = projections.map(({ definition }) => readModelKey(definition)).filter((key) => !built.has(key));
+    if (this.#notBuilt.length > 0) await this.#lease.want();
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
