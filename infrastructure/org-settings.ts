@@ -1,4 +1,4 @@
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { ConfigurationError, insecureEndpoint } from "./environment.js";
@@ -91,8 +91,13 @@ export type OrgSettingsOptions = {
  * @throws ConfigurationError listing every fault of the file as it is now
  */
 export function openOrgSettings(path: string, options: OrgSettingsOptions = {}): OrgSettings {
+  // Taken before reading: a change in between is seen as one.
+  let seen = stampOf(path);
   let current = parseOrgSettings(readSettings(path), options);
   const reload = () => {
+    const stamp = stampOf(path);
+    if (stamp === seen) return;
+    seen = stamp;
     try {
       current = parseOrgSettings(readSettings(path), options);
       options.log?.info({ orgs: Object.keys(current).length }, "org settings reloaded");
@@ -100,11 +105,18 @@ export function openOrgSettings(path: string, options: OrgSettingsOptions = {}):
       options.log?.error({ err: error }, "org settings not reloaded, the last good ones stay");
     }
   };
-  watchFile(path, { interval: options.pollMs ?? 1_000, persistent: false }, reload);
+  const polling = setInterval(reload, options.pollMs ?? 1_000);
+  polling.unref();
   return settingsView(
     () => current,
-    () => unwatchFile(path, reload),
+    () => clearInterval(polling),
   );
+}
+
+/** Tells one content of a file from another, also where it was swapped by rename; "" while there is none. */
+function stampOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? "" : `${stat.ino} ${stat.size} ${stat.mtimeMs}`;
 }
 
 /** Settings from a value instead of a file, for tests and tools. Faults throw as in {@link openOrgSettings}. */
