@@ -13,8 +13,12 @@ const KEEPALIVE_MS = 10_000;
 const CALL_WINDOW_BYTES = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
-/** What one connection's calls may keep in memory, in megabytes, before further ones are turned away. */
-const MAX_CONNECTION_MEGABYTES = 128;
+/**
+ * No limit by Node's own count of what a connection keeps in memory: a call that is cancelled with data on its way stays
+ * in that count for ever, and a connection on which many reads were left early would be turned away. What a call can
+ * keep is bounded here by its window, and by waiting until the client has read.
+ */
+const MAX_CONNECTION_MEGABYTES = Number.MAX_SAFE_INTEGER;
 
 /** PEM texts. */
 export interface Tls {
