@@ -12,6 +12,7 @@ import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
 import { commandMetrics } from "#infrastructure/metrics.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
+import { requestSilenceMs } from "#infrastructure/mongo.js";
 import {
   ingestedCatalogue,
   outsideCatalogue,
@@ -78,6 +79,7 @@ export async function openCommandDependencies(
     name: "command-api",
     log,
     onStop,
+    silenceMs: requestSilenceMs,
     onAppend: (outcome, seconds) => metrics.appendDuration.observe({ outcome }, seconds),
   });
   const readModels = await openReadModels(database, documents, log);

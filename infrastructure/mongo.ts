@@ -19,6 +19,12 @@ export type MongoOptions = {
 };
 
 /**
+ * How long a process that answers requests bears the silence of a MongoDB that hangs. The driver tries a read twice, and
+ * a command makes two calls at most, so a client has its 503 well within the time it is likely to wait.
+ */
+export const requestSilenceMs = 3_000;
+
+/**
  * Makes a client; nothing is connected before the first operation, so a process starts while MongoDB is away.
  * With MongoDB away an operation fails within twice `waitMs` (the driver retries once), and the client recovers by
  * itself. Writes are acknowledged by a majority and its journals; weaken that per write where a later majority write

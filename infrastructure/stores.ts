@@ -31,18 +31,21 @@ export function openStores(
     readonly log: Logger;
     readonly onStop: (name: string, stop: () => void | Promise<void>) => void;
     readonly onAppend?: NonNullable<EventStoreOptions["onAppend"]>;
+    /** Longest silence of a MongoDB that hangs; see `createMongoClient`. */
+    readonly silenceMs?: number;
   },
 ): Stores {
-  const { name, log, onStop, onAppend } = process_;
+  const { name, log, onStop, onAppend, silenceMs } = process_;
+  const patience = silenceMs === undefined ? {} : { silenceMs };
   const eventStore = createEventStore(environment.EVENTSTORE_URL, {
     onProblem: (problem, err) => log.warn({ err }, problem),
     ...(onAppend ? { onAppend } : {}),
   });
   onStop("event store", () => eventStore.close());
-  const mongo = createMongoClient(environment.MONGODB_URL, { appName: name });
+  const mongo = createMongoClient(environment.MONGODB_URL, { appName: name, ...patience });
   onStop("MongoDB", () => mongo.close());
   const keysMongo = environment.KEYS_MONGODB_URL
-    ? createMongoClient(environment.KEYS_MONGODB_URL, { appName: `${name} keys` })
+    ? createMongoClient(environment.KEYS_MONGODB_URL, { appName: `${name} keys`, ...patience })
     : mongo;
   if (keysMongo !== mongo) onStop("key store", () => keysMongo.close());
   return {

@@ -5,7 +5,7 @@ import type { Environment } from "#infrastructure/environment.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { ReadDependencies } from "#infrastructure/http/reads.js";
 import { queryMetrics } from "#infrastructure/metrics.js";
-import { createMongoClient, pingMongo } from "#infrastructure/mongo.js";
+import { createMongoClient, pingMongo, requestSilenceMs } from "#infrastructure/mongo.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
@@ -43,7 +43,7 @@ export async function openQueryDependencies(
   });
   onStop("org settings", orgSettings.close);
 
-  const mongo = createMongoClient(environment.MONGODB_URL, { appName: "query-api" });
+  const mongo = createMongoClient(environment.MONGODB_URL, { appName: "query-api", silenceMs: requestSilenceMs });
   onStop("mongodb", () => mongo.close());
   const readModels = await openReadModels(mongo.db(environment.MONGODB_DATABASE), documents, log);
   onStop("read models", () => readModels.close());
