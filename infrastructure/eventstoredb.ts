@@ -151,7 +151,7 @@ export function createEventStore(url: string, options: EventStoreOptions = {}): 
     const call = await openRead(client, request).catch((error) => {
       throw new StoreUnavailable(error);
     });
-    // Not with the signal's own reason: a DOMException has a numeric code, takes the driver in as a gRPC error, and
+    // Not with the signal's own reason: a DOMException has a numeric code, so the driver takes it for a gRPC error and
     // throws inside its handler.
     const abort = () => call.destroy(new Error("aborted"));
     signal?.addEventListener("abort", abort, { once: true });
