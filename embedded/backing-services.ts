@@ -7,7 +7,7 @@ import { accepts, askLine } from "./ports.js";
 const dist = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** The servers that stand in, on this machine, for what an installation runs elsewhere. */
-export type BackingService = "eventStore" | "mongodb" | "redis" | "s3";
+export type BackingService = "eventStore" | "mongodb" | "redis" | "s3" | "providers";
 
 export type BackingServicePlan = {
   readonly port: number;
@@ -169,6 +169,33 @@ export function s3Spec({ port, dataFolder, logFile }: BackingServicePlan): Child
   return {
     name: "s3",
     title: "S3 server",
+    command: process.execPath,
+    args,
+    logFile,
+    isReady: () => accepts(port),
+  };
+}
+
+/** Stripe, PayPal, Google Places, Twilio, a mail server and a virus scanner, played by one process. */
+export function providersSpec(
+  { port, dataFolder, logFile }: BackingServicePlan,
+  ports: { readonly smtp: number; readonly clamav: number },
+): ChildSpec {
+  // prettier-ignore
+  const args = [
+    entry("embedded/providers/main.js"),
+    "--http-port",
+    String(port),
+    "--smtp-port",
+    String(ports.smtp),
+    "--clamav-port",
+    String(ports.clamav),
+    "--directory",
+    dataFolder,
+  ];
+  return {
+    name: "providers",
+    title: "providers' stand-ins",
     command: process.execPath,
     args,
     logFile,

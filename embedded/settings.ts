@@ -13,10 +13,23 @@ export type Settings = {
     readonly mongodb: string | undefined;
     readonly redis: string | undefined;
     readonly s3: string | undefined;
+    /** Given when every provider's endpoint is. */
+    readonly providers: string | undefined;
   };
   readonly orgSettingsFile: string | undefined;
   readonly masterKeys: string | undefined;
+  readonly serverKey: string | undefined;
 };
+
+const providerEndpoints = [
+  "STRIPE_API_BASE",
+  "PAYPAL_BASE_URL",
+  "GOOGLE_MAPS_BASE_URL",
+  "GOOGLE_PLACES_BASE_URL",
+  "TWILIO_BASE_URL",
+  "SMTP_URL",
+  "CLAMAV_URL",
+];
 
 /** A variable has a value that cannot be meant; the message is one plain sentence. */
 export class WrongSetting extends Error {}
@@ -40,8 +53,15 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     host: value("HOST") ?? "127.0.0.1",
     dataFolder: dataFolderPath(environment),
     sampleData: sampleData === "1",
-    given: { eventStore: value("EVENTSTORE_URL"), mongodb: value("MONGODB_URL"), redis: value("REDIS_URL"), s3 },
+    given: {
+      eventStore: value("EVENTSTORE_URL"),
+      mongodb: value("MONGODB_URL"),
+      redis: value("REDIS_URL"),
+      s3,
+      providers: providerEndpoints.every((name) => value(name)) ? value("STRIPE_API_BASE") : undefined,
+    },
     orgSettingsFile: value("ORG_SETTINGS_FILE"),
     masterKeys: value("MASTER_KEYS"),
+    serverKey: value("SERVER_KEY"),
   };
 }

@@ -8,6 +8,7 @@ import {
   mongodbUrl,
   mongodSpec,
   prepareFolders,
+  providersSpec,
   redisUrl,
   s3Bucket,
   s3Credentials,
@@ -22,6 +23,7 @@ import { localOrg, people } from "./people.js";
 import { isPortFree, pickPorts } from "./ports.js";
 import { type ProductProcess, productSpec } from "./products.js";
 import { findServer } from "./provision.js";
+import { standInEnvironment } from "./providers/stand-ins.js";
 import type { Settings } from "./settings.js";
 
 /** `DATA_DIR/stack.json`: what runs where, for people, tests and `npm run token`. There only while the stack is ready. */
@@ -34,6 +36,8 @@ export type StackFile = {
   mongodb: string;
   redis: string;
   s3: string;
+  /** Base URL of the providers' stand-ins and their control endpoint. */
+  providers: string;
   issuer: string;
   docs: string;
   org: string;
@@ -47,6 +51,7 @@ export const stackFileName = "stack.json";
 export const issuerKeyFileName = "issuer-key.json";
 const portsFileName = "ports.json";
 const secretsFileName = "secrets.json";
+const serverKeyFileName = "server-key.json";
 const sampleDataFileName = "sample-data.json";
 
 /** An empty MongoDB already takes 300 MB, for its journal. */
@@ -68,12 +73,15 @@ export type Stack = {
   stop(): Promise<void>;
 };
 
-type PortName = BackingService | ProductProcess | "issuer" | "gatewayHealth";
+type PortName = BackingService | ProductProcess | "smtp" | "clamav" | "issuer" | "gatewayHealth";
 const portNames: readonly PortName[] = [
   "eventStore",
   "mongodb",
   "redis",
   "s3",
+  "providers",
+  "smtp",
+  "clamav",
   "issuer",
   "commandApi",
   "queryApi",
@@ -109,7 +117,7 @@ export async function startStack(settings: Settings, say: (line: string) => void
       [1_500, ["gateway"]],
       [2_500, ["commandApi", "queryApi"]],
       [2_500, ["worker", "projectors"]],
-      [2_500, ["s3", "redis", "eventStore", "mongodb"]],
+      [2_500, ["providers", "s3", "redis", "eventStore", "mongodb"]],
     ];
     for (const [timeoutMs, names] of groups) {
       await Promise.all(names.map((name) => children.get(name)?.stop(timeoutMs)));
@@ -163,6 +171,7 @@ export async function startStack(settings: Settings, say: (line: string) => void
       mongodb: async () => mongodSpec(await findServer("mongod", provision), plan("mongodb")),
       redis: async () => valkeySpec(await findServer("valkey", provision), plan("redis")),
       s3: async () => s3Spec(plan("s3")),
+      providers: async () => providersSpec(plan("providers"), ports),
     };
     const backing = (Object.keys(specs) as BackingService[]).filter((name) => settings.given[name] === undefined);
     await allOrFirstFailure(
@@ -195,6 +204,7 @@ export async function startStack(settings: Settings, say: (line: string) => void
       mongodb: environment.MONGODB_URL ?? "",
       redis: environment.REDIS_URL ?? "",
       s3: environment.S3_ENDPOINT ?? "",
+      providers: `http://127.0.0.1:${ports.providers}`,
       issuer: started.url,
       docs: `${gateway}/docs`,
       org: localOrg,
@@ -235,6 +245,7 @@ const directoryOf: Record<BackingService | ProductProcess, string> = {
   mongodb: "mongodb",
   redis: "redis",
   s3: "s3",
+  providers: "providers",
   commandApi: "command-api",
   queryApi: "query-api",
   projectors: "projectors",
@@ -294,6 +305,9 @@ async function productEnvironment(
   const secrets = await keptIn(folder, secretsFileName, () => ({
     masterKeys: `local-1:${randomBytes(32).toString("base64")}`,
   }));
+  const { serverKey } = await keptIn(folder, serverKeyFileName, () => ({
+    serverKey: randomBytes(32).toString("base64"),
+  }));
   const orgSettingsFile = settings.orgSettingsFile ?? join(folder.path, "org-settings.json");
   if (!settings.orgSettingsFile) await folder.write("org-settings.json", localOrgSettings(localOrg, issuerUrl));
   const environment = {
@@ -312,6 +326,9 @@ async function productEnvironment(
         }),
     ORG_SETTINGS_FILE: orgSettingsFile,
     MASTER_KEYS: settings.masterKeys ?? secrets.masterKeys,
+    SERVER_KEY: settings.serverKey ?? serverKey,
+    PUBLIC_URL: process.env.PUBLIC_URL || `http://127.0.0.1:${ports.gateway}`,
+    ...givenOrStandIn(standInEnvironment(`http://127.0.0.1:${ports.providers}`, ports)),
     COMMAND_API_URL: `http://127.0.0.1:${ports.commandApi}`,
     QUERY_API_URL: `http://127.0.0.1:${ports.queryApi}`,
     HEALTH_PORT: String(ports.gatewayHealth),
@@ -319,6 +336,11 @@ async function productEnvironment(
   // For `npm run cli`, which operates this stack when its own environment names no other.
   await folder.write("environment.json", environment);
   return { ...process.env, ...environment };
+}
+
+/** A provider's endpoint or secret that the environment gives is used as it is. */
+function givenOrStandIn(standIns: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(standIns).map(([name, value]) => [name, process.env[name] || value]));
 }
 
 function pidsOf(children: ReadonlyMap<BackingService | ProductProcess, Child>): StackFile["pids"] {

@@ -51,6 +51,13 @@ const masterKeys = z.string().transform((value, context): readonly MasterKey[] =
   return keys;
 });
 
+const serverKey = z.string().transform((value, context): Buffer => {
+  const key = Buffer.from(value, "base64");
+  if (/^[A-Za-z0-9+/_-]{42,}={0,2}$/.test(value) && key.length === 32) return key;
+  context.addIssue({ code: "custom", message: "must be base64 of 32 bytes" });
+  return z.NEVER;
+});
+
 /** Every variable any process knows. A missing or empty one takes its default; without a default it is required. */
 const variables = {
   NODE_ENV: z.enum(["development", "test", "production"]).default("development"),
@@ -74,6 +81,22 @@ const variables = {
   ORG_SETTINGS_FILE: z.string().min(1),
   /** Current key first, older ones after it for reading: `<keyId>:<base64 of 32 bytes>,…`. */
   MASTER_KEYS: masterKeys,
+  /** Address that devices reach the object store at, where it differs: it stands in signed links. */
+  S3_PUBLIC_ENDPOINT: url(["http", "https"]).optional(),
+  /** What codes, claims and links are signed with: base64 of 32 bytes. Never changed once customers live on it. */
+  SERVER_KEY: serverKey,
+  /** Address of the gateway as customers see it; it stands in messages and links. */
+  PUBLIC_URL: url(["http", "https"]).default("http://127.0.0.1:8080"),
+  /** Endpoints of providers, where they are not the provider's own. */
+  STRIPE_API_BASE: url(["http", "https"]).optional(),
+  PAYPAL_BASE_URL: url(["http", "https"]).default("https://api-m.paypal.com"),
+  GOOGLE_MAPS_BASE_URL: url(["http", "https"]).default("https://maps.googleapis.com"),
+  GOOGLE_PLACES_BASE_URL: url(["http", "https"]).default("https://places.googleapis.com"),
+  TWILIO_BASE_URL: url(["http", "https"]).default("https://api.twilio.com"),
+  /** `smtp://` (STARTTLS is demanded in production) or `smtps://`, with user and password where the server wants them. */
+  SMTP_URL: connectionString("smtp|smtps"),
+  /** clamd over TCP: `tcp://host:3310`. */
+  CLAMAV_URL: connectionString("tcp"),
   /** Outside product catalogue; without it the ingested products are the catalogue. */
   PRODUCT_CATALOGUE_URL: url(["http", "https"]).optional(),
   COMMAND_API_URL: url(["http", "https"]),
@@ -97,7 +120,18 @@ export type Environment = { readonly [Name in VariableName]: z.output<(typeof va
 const common = ["NODE_ENV", "LOG_LEVEL", "HOST", "PORT", "ALLOW_INSECURE_ENDPOINTS"] as const;
 
 /** Endpoints of outside parties, where a stand-in's address or an unencrypted one must not reach production. */
-const outsideEndpoints = ["S3_ENDPOINT", "PRODUCT_CATALOGUE_URL"] as const satisfies readonly VariableName[];
+const outsideEndpoints = [
+  "S3_ENDPOINT",
+  "S3_PUBLIC_ENDPOINT",
+  "PUBLIC_URL",
+  "STRIPE_API_BASE",
+  "PAYPAL_BASE_URL",
+  "GOOGLE_MAPS_BASE_URL",
+  "GOOGLE_PLACES_BASE_URL",
+  "TWILIO_BASE_URL",
+  "SMTP_URL",
+  "PRODUCT_CATALOGUE_URL",
+] as const satisfies readonly VariableName[];
 
 /**
  * Reads a process's part of the environment.
@@ -132,8 +166,11 @@ export function readEnvironment<const Name extends VariableName>(
   return values as Pick<Environment, Name | (typeof common)[number]>;
 }
 
+/** Encrypted from the first byte, or, with `smtp`, by the STARTTLS that the mailer then demands. */
+const encrypted = ["https:", "smtps:", "smtp:"];
+
 /**
- * Says why an endpoint may not be used in production: plain http, or the machine itself.
+ * Says why an endpoint may not be used in production: not encrypted, or the machine itself.
  *
  * @returns undefined when it may
  */
@@ -142,7 +179,7 @@ export function insecureEndpoint(endpoint: string): string | undefined {
   if (/^(localhost|.*\.localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\]|\[::ffff:7f.*\])$/i.test(hostname)) {
     return "must not point at this machine in production";
   }
-  return protocol === "https:" ? undefined : "must use https in production";
+  return encrypted.includes(protocol) ? undefined : "must use https in production";
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {

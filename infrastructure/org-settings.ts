@@ -39,6 +39,38 @@ const algorithms = [
   "Ed25519",
 ] as const;
 
+/** A secret stands in the environment; the file only names the variable, so that it may be kept with other files. */
+const secretName = z.string().regex(/^[A-Z][A-Z0-9_]{0,99}$/, { message: "must be the name of an environment variable" });
+
+/** Outside parties that act for the org, under its own credentials; absent means the org has none. */
+const providers = z
+  .strictObject({
+    stripe: z.strictObject({ secretKey: secretName, webhookSecret: secretName }).optional(),
+    paypal: z
+      .strictObject({ clientId: secretName, clientSecret: secretName, webhookId: z.string().min(1).max(100) })
+      .optional(),
+    googlePlaces: z
+      .strictObject({
+        apiKey: secretName,
+        /** Google's Places API (New), or the legacy one where the org's project still has it. */
+        api: z.enum(["new", "legacy"]).default("new"),
+      })
+      .optional(),
+    mail: z.strictObject({ from: z.string().min(3).max(320) }).optional(),
+    sms: z
+      .strictObject({
+        accountSid: z.string().min(1).max(64),
+        authToken: secretName,
+        from: z.string().min(1).max(64),
+        /** ISO 3166-1 alpha-2 codes of the countries messages may go to. */
+        countries: z.array(z.string().regex(/^[A-Z]{2}$/)).min(1),
+        /** Messages a day, of all customers together. */
+        dailyBudget: z.int().min(1).max(10_000_000).default(1_000),
+      })
+      .optional(),
+  })
+  .prefault({});
+
 const orgSetting = z.strictObject({
   issuer: httpUrl,
   /** Where the issuer's keys are. */
@@ -54,6 +86,7 @@ const orgSetting = z.strictObject({
   rateLimits: z.record(z.string().regex(/^[a-z][a-zA-Z-]{0,40}$/), rateLimit).default({}),
   /** Keys a customer may set in its profile's `metadata`. */
   metadataKeys: z.array(z.string().min(1).max(64)).max(100).default([]),
+  providers,
 });
 
 const settingsFile = z.strictObject({
@@ -62,6 +95,9 @@ const settingsFile = z.strictObject({
 
 /** What one org has decided. */
 export type OrgSetting = z.output<typeof orgSetting>;
+
+/** The outside parties of one org. */
+export type OrgProviders = OrgSetting["providers"];
 
 /** The same as it stands in the file, where defaults may be left out. */
 export type OrgSettingsFile = z.input<typeof settingsFile>;
@@ -80,6 +116,10 @@ export type OrgSettingsOptions = {
   /** In production issuers and key sets must be https and not on this machine. */
   readonly production?: boolean;
   readonly log?: Pick<Logger, "info" | "error">;
+  /** Providers this process calls: the secrets that the file names for them must be there. */
+  readonly uses?: readonly (keyof OrgProviders)[];
+  /** Where secrets are looked up, default `process.env`. */
+  readonly secrets?: Readonly<Record<string, string | undefined>>;
   /** How often the file is looked at, default 1 s. Polled: it may be a mounted file that is swapped by rename. */
   readonly pollMs?: number;
 };
@@ -167,7 +207,7 @@ function parseOrgSettings(json: string, options: OrgSettingsOptions): Settings {
       parsed.error.issues.map((issue) => `ORG_SETTINGS_FILE ${issue.path.join(".") || "(root)"}: ${issue.message}`),
     );
   }
-  const faults: string[] = [];
+  const faults = missingSecrets(parsed.data.orgs, options);
   for (const [org, setting] of Object.entries(options.production ? parsed.data.orgs : {})) {
     for (const name of ["issuer", "jwksUri"] as const) {
       const fault = insecureEndpoint(setting[name]);
@@ -176,4 +216,28 @@ function parseOrgSettings(json: string, options: OrgSettingsOptions): Settings {
   }
   if (faults.length > 0) throw new ConfigurationError(faults);
   return parsed.data.orgs;
+}
+
+/** Names, never values: what a provider's section points at and the environment does not have. */
+function missingSecrets(orgs: Settings, { uses = [], secrets = process.env }: OrgSettingsOptions): string[] {
+  return Object.entries(orgs).flatMap(([org, { providers }]) =>
+    uses.flatMap((provider) =>
+      Object.entries(providers[provider] ?? {})
+        .filter(([field, value]) => secretFields.includes(field) && !secrets[String(value)])
+        .map(([field, name]) => `ORG_SETTINGS_FILE orgs.${org}.providers.${provider}.${field}: ${name} is not set`),
+    ),
+  );
+}
+
+const secretFields: readonly string[] = ["secretKey", "webhookSecret", "clientId", "clientSecret", "apiKey", "authToken"];
+
+/**
+ * The value of a secret that the settings name.
+ *
+ * @throws ConfigurationError when the environment no longer has it
+ */
+export function secretValue(name: string, secrets: Readonly<Record<string, string | undefined>> = process.env): string {
+  const value = secrets[name];
+  if (!value) throw new ConfigurationError([`${name} is required`]);
+  return value;
 }

@@ -3,6 +3,7 @@ import { Redis, type RedisOptions } from "ioredis";
 /** Every queue, by the name it has in Redis. Payloads are ids only: the worker loads the rest. */
 export const queueNames = {
   reactions: "reactions",
+  duties: "duties",
 } as const;
 
 export type QueueName = (typeof queueNames)[keyof typeof queueNames];

@@ -80,12 +80,14 @@ describe("architecture: who may import whom", () => {
 
   it("lets a projection consume facts, with the rules that queries show too, and nothing else", () => {
     const found = breaches(
-      (from) => /^projectors\/.*\.projection\.ts$/.test(from),
+      (from) => /^projectors\/.*\.(projection|duties)\.ts$/.test(from),
       ({ from, to }) =>
         under("domain/core")(to) ||
         domainEvents(to) ||
         /^domain\/.*\.policy\.ts$/.test(to) ||
         to === "projectors/runner/projection.ts" ||
+        to === "projectors/runner/duties.ts" ||
+        to === "projectors/due-work.document.ts" ||
         // What an event says to the customer: the audit trail and the dashboard tell it in the same words.
         to === "projectors/activity/activity.entries.ts" ||
         (document(to) && areaOf(to) === areaOf(from)),
@@ -137,6 +139,11 @@ describe("architecture: who may import whom", () => {
       bullmq: /^(infrastructure\/queue|projectors\/|test\/)/,
       minio: /^(infrastructure\/object-storage|test\/)/,
       jose: /^(infrastructure\/http\/principal|embedded\/|test\/)/,
+      stripe: /^(infrastructure\/providers\/|embedded\/providers\/|test\/)/,
+      "@googlemaps/google-maps-services-js": /^(infrastructure\/providers\/|test\/)/,
+      nodemailer: /^(infrastructure\/providers\/|test\/)/,
+      clamscan: /^(infrastructure\/providers\/|test\/)/,
+      cockatiel: /^infrastructure\/providers\//,
       express: /^(infrastructure\/http\/|command-api\/|query-api\/|gateway\/|embedded\/|test\/)/,
     };
     const found = imports
@@ -160,7 +167,7 @@ describe("architecture: one word finds the whole feature", () => {
 
   it("says a file's role in its name inside an area, and never names a file index", () => {
     const role =
-      /\.(events|decider|policy|routes|queries|document|projection|entries|reactor|worker)\.ts$|opening-hours|verification-code/;
+      /\.(events|decider|policy|routes|queries|document|projection|entries|reactor|duties|worker|saga)\.ts$|opening-hours|verification-code/;
     const strange = sources.filter((file) => areaOf(file) !== null && !role.test(file) && !under("test")(file));
     expect([...strange, ...sources.filter((file) => /(^|\/)index\.ts$/.test(file))]).to.deep.equal([]);
   });

@@ -71,13 +71,15 @@ describe("local stack", function () {
           "mongodb",
           "redis",
           "s3",
+          "providers",
           "issuer",
           "docs",
         ],
         ...["org", "customers", "serviceToken", "pids"],
       );
       expect(file.pids).to.have.all.keys(
-        ...["eventStore", "mongodb", "redis", "s3", "commandApi", "queryApi", "projectors", "worker", "gateway"],
+        ...["eventStore", "mongodb", "redis", "s3", "providers"],
+        ...["commandApi", "queryApi", "projectors", "worker", "gateway"],
       );
       for (const api of [file.commandApi, file.queryApi, file.projectors]) {
         expect(await statusOf(`${api}/readyz`), api).to.equal(200);

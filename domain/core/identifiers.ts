@@ -35,10 +35,13 @@ export const areas = {
 export type Area = keyof typeof areas;
 export type Datatype = (typeof areas)[Area]["datatype"];
 
-/** Categories of streams fed by the platform's catalogue; they belong to an org, not to a customer. */
-export const catalogueCategories = ["product"] as const;
+/**
+ * Categories of streams that belong to an org, not to a customer: what the platform's catalogue feeds, the claims of
+ * an e-mail address, the capacity of a resource's day. An erasure must leave nothing personal in them.
+ */
+export const orgCategories = ["product", "definition", "resource", "slotbook", "emailClaim"] as const;
 
-export type Category = (typeof areas)[Area]["category"] | (typeof catalogueCategories)[number];
+export type Category = (typeof areas)[Area]["category"] | (typeof orgCategories)[number];
 
 /**
  * Makes a part safe inside a stream name or document id: letters, digits, `_` and `-` stand for themselves, every
@@ -78,6 +81,9 @@ export function orgKey(org: OrgId): OwnerKey {
   return encodePart(org);
 }
 
+/** What a verification challenge is about. */
+export type VerificationChannel = "email" | "phone" | "email-change";
+
 /** One function per stream kind; nothing else builds a stream name. */
 export const streams = {
   profile: (owner: Owner) => `profile-${ownerKey(owner)}`,
@@ -85,6 +91,19 @@ export const streams = {
   order: (owner: Owner, orderId: string) => `order-${ownerKey(owner)}.${encodePart(orderId)}`,
   transaction: (owner: Owner, transactionId: string) => `transaction-${ownerKey(owner)}.${encodePart(transactionId)}`,
   product: (org: OrgId, productId: string) => `product-${encodePart(org)}.${encodePart(productId)}`,
+  paymentMethods: (owner: Owner) => `paymentMethods-${ownerKey(owner)}`,
+  addresses: (owner: Owner) => `addresses-${ownerKey(owner)}`,
+  files: (owner: Owner) => `files-${ownerKey(owner)}`,
+  reservations: (owner: Owner) => `reservations-${ownerKey(owner)}`,
+  /** Proof that a destination is the customer's; `email-change` proves an address before it becomes the profile's. */
+  verification: (owner: Owner, channel: VerificationChannel) => `verification-${ownerKey(owner)}.${channel}`,
+  /** One account per address; `addressHash` is an HMAC, so that the name tells nothing. */
+  emailClaim: (org: OrgId, addressHash: string) => `emailClaim-${encodePart(org)}.${encodePart(addressHash)}`,
+  definition: (org: OrgId, definitionId: string) => `definition-${encodePart(org)}.${encodePart(definitionId)}`,
+  resource: (org: OrgId, resourceId: string) => `resource-${encodePart(org)}.${encodePart(resourceId)}`,
+  /** The capacity of a resource on one of its business days, `YYYY-MM-DD`. */
+  slotbook: (org: OrgId, resourceId: string, businessDay: string) =>
+    `slotbook-${encodePart(org)}.${encodePart(resourceId)}.${encodePart(businessDay)}`,
 } as const;
 
 /** A stream name taken apart. `customer` is absent for an org's own streams (catalogue entries). */
@@ -93,6 +112,8 @@ export type StreamIdentity = {
   readonly org: OrgId;
   readonly customer?: CustomerId;
   readonly id?: string;
+  /** Third part of a slotbook's name. */
+  readonly businessDay?: string;
 };
 
 /**
@@ -104,8 +125,9 @@ export function parseStreamName(name: string): StreamIdentity | null {
   const match = /^([a-z][A-Za-z]*)-([A-Za-z0-9_~-]+)\.([A-Za-z0-9_~-]+)(?:\.([A-Za-z0-9_~-]+))?$/.exec(name);
   if (!match) return null;
   const [, category = "", org = "", second = "", third] = match;
-  if ((catalogueCategories as readonly string[]).includes(category)) {
-    return { category, org: decodePart(org), id: decodePart(second) };
+  if ((orgCategories as readonly string[]).includes(category)) {
+    const identity = { category, org: decodePart(org), id: decodePart(second) };
+    return third === undefined ? identity : { ...identity, businessDay: decodePart(third) };
   }
   const identity = { category, org: decodePart(org), customer: decodePart(second) };
   return third === undefined ? identity : { ...identity, id: decodePart(third) };
@@ -120,7 +142,7 @@ export function ownerOfStream(name: string): OwnerKey | null {
   const dash = name.indexOf("-");
   const dot = name.indexOf(".", dash + 1);
   if (dash <= 0 || dot < 0) return null;
-  if ((catalogueCategories as readonly string[]).includes(name.slice(0, dash))) return name.slice(dash + 1, dot);
+  if ((orgCategories as readonly string[]).includes(name.slice(0, dash))) return name.slice(dash + 1, dot);
   const end = name.indexOf(".", dot + 1);
   return end < 0 ? name.slice(dash + 1) : name.slice(dash + 1, end);
 }

@@ -10,6 +10,7 @@ import { type HttpMetrics, httpMetrics } from "../metrics.js";
 import { isMongoUnavailable } from "../mongo.js";
 import type { OrgSettings } from "../org-settings.js";
 import type { RateLimits, Verdict } from "../rate-limits.js";
+import { IntegrationNotConfigured, ProviderFault, ProviderUnavailable } from "../providers/provider-call.js";
 import { ReadModelNotBuilt } from "../read-models.js";
 import { parseTraceparent } from "../tracing.js";
 import { bodyReader } from "./body.js";
@@ -243,6 +244,9 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof StreamBusy || error instanceof StoreUnavailable) return unavailable("STORE_UNAVAILABLE");
   if (isMongoUnavailable(error) || isMongoTooSlow(error)) return unavailable("STORE_UNAVAILABLE");
   if (error instanceof ReadModelNotBuilt) return unavailable("PROJECTION_BEHIND", 5);
+  if (error instanceof ProviderUnavailable) return unavailable("PROVIDER_UNAVAILABLE", error.retryAfterSeconds ?? 5);
+  if (error instanceof ProviderFault) return new Problem(502, "PROVIDER_ERROR");
+  if (error instanceof IntegrationNotConfigured) return new Problem(422, "INTEGRATION_NOT_CONFIGURED");
   // The router could not decode a path: nothing can be there.
   if (error instanceof URIError) return new Problem(404, "ROUTE_NOT_FOUND");
   return new Problem(500, "INTERNAL_ERROR");

@@ -1,4 +1,4 @@
-import { catalogueCategories, ownerKey, parseStreamName } from "#domain/core/identifiers.js";
+import { orgCategories, ownerKey, parseStreamName } from "#domain/core/identifiers.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import { storedEvents } from "#domain/stored-events.js";
 import { type LogPosition, logStart, type StoredEvent } from "#infrastructure/event-store.js";
@@ -36,7 +36,7 @@ async function placeIn(context: CliContext, moment: Exclude<Moment, { until: Dat
 export function customerPrefixes(org: string, customer: string): string[] {
   const key = ownerKey({ org, customer });
   const categories = new Set<string>(storedEvents.map(({ category }) => category));
-  for (const category of catalogueCategories) categories.delete(category);
+  for (const category of orgCategories) categories.delete(category);
   return [...categories].map((category) => `${category}-${key}`);
 }
 

@@ -13,7 +13,11 @@ export type DocumentDefinition<Document> = {
    * Besides `{owner, _id}` and `{owner, _pos}`, which every collection has. Keys are prefixed with `owner`. Never
    * unique: a read model records facts, it does not judge them.
    */
-  readonly indexes: readonly { readonly key: Readonly<Record<string, 1 | -1>> }[];
+  readonly indexes: readonly {
+    readonly key: Readonly<Record<string, 1 | -1>>;
+    /** Across all owners: for duties and sweeps of the system itself, never for a customer's request. */
+    readonly acrossOwners?: true;
+  }[];
   /** Phantom: ties the definition to its document type. */
   readonly document?: Document;
 };

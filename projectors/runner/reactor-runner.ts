@@ -72,6 +72,19 @@ export class ReactorRunner {
     return { heartbeat: this.#turnedAt, role: this.#role, problem: this.#problem, pending: this.#pending.size };
   }
 
+  /** Whether we lead, have read the log to its end, and every effect is done. */
+  async isDone(): Promise<boolean> {
+    if (this.#role !== "leader" || this.#read === undefined || this.#pending.size > 0) return false;
+    const streamPrefixes = this.#streamPrefixes;
+    // Nothing may have come between the two looks.
+    return (await this.#options.eventStore.head({ streamPrefixes })) <= this.#read && this.#pending.size === 0;
+  }
+
+  get #streamPrefixes(): string[] {
+    const categories = this.#options.reactors.flatMap(({ on }) => on.map(({ category }) => category));
+    return [...new Set(categories)].map((category) => `${category}-`);
+  }
+
   /**
    * Leads whenever the lease is free, until `signal` aborts.
    *
@@ -137,9 +150,7 @@ export class ReactorRunner {
 
   async #readLog(signal: AbortSignal): Promise<void> {
     const { eventStore, log } = this.#options;
-    const streamPrefixes = [
-      ...new Set(this.#options.reactors.flatMap(({ on }) => on.map(({ category }) => `${category}-`))),
-    ];
+    const streamPrefixes = this.#streamPrefixes;
     while (!signal.aborted && this.#read !== undefined) {
       try {
         for await (const item of eventStore.subscribe({ after: this.#read, streamPrefixes, signal })) {

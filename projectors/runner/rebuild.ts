@@ -72,7 +72,9 @@ export class Generations {
       { key: { owner: 1, _id: 1 }, name: "owner_id" },
       { key: { owner: 1, _pos: 1 }, name: "owner_position" },
       { key: { _deletedAt: 1 }, name: "tombstones", expireAfterSeconds: tombstoneDays * 86_400, sparse: true },
-      ...definition.indexes.map(({ key }) => ({ key: { owner: 1 as const, ...key } })),
+      ...definition.indexes.map(({ key, acrossOwners }) => ({
+        key: acrossOwners ? { ...key } : { owner: 1 as const, ...key },
+      })),
     ]);
   }
 

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 import { MongoClient } from "mongodb";
 import { parseStreamName } from "#domain/core/identifiers.js";
@@ -17,12 +18,16 @@ import { listen } from "#infrastructure/http/server.js";
 import { createLogger } from "#infrastructure/log.js";
 import { createRegistry, runnerMetrics } from "#infrastructure/metrics.js";
 import type { OrgSettingsFile } from "#infrastructure/org-settings.js";
-import { projections } from "#projectors/registry.js";
+import { createDutyPerformers, createReactors, projections } from "#projectors/registry.js";
+import { createEffects } from "#projectors/runner/effects.js";
 import { Runner } from "#projectors/runner/runner.js";
+import { openWorkerDependencies, workerEnvironment } from "#projectors/worker-dependencies.js";
 import { createCommandApi } from "../../command-api/application.js";
 import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
 import { createQueryApi, queryDocuments } from "../../query-api/application.js";
 import { openQueryDependencies, queryEnvironment } from "../../query-api/dependencies.js";
+import { localProviders } from "../../embedded/local-org.js";
+import { startStandIns } from "../../embedded/providers/stand-ins.js";
 import { backingServices, startBackingServices } from "./stack.js";
 
 /** An answer as a test looks at it; `body` is parsed when it is JSON, of whatever shape, else text. */
@@ -92,6 +97,10 @@ export type TestApi = {
   newEvents(since: LogPosition, stream?: string): Promise<readonly RecordedEvent[]>;
   /** Waits until every registered read model has applied all that is in the log now; `projections` must be on. */
   caughtUp(): Promise<void>;
+  /** Waits until effects have settled as well: every reaction done, nothing due, all of it read; `worker` must be on. */
+  settled(): Promise<void>;
+  /** Base URL of the providers' stand-ins and their control endpoint; `standIns` must be on. */
+  readonly providers: string;
   /** Closes everything and drops the databases. */
   stop(): Promise<void>;
 };
@@ -99,6 +108,10 @@ export type TestApi = {
 export type TestApiOptions = {
   /** Runs the projections in this process, too; `startApi` then returns when every read model can be read. */
   readonly projections?: boolean;
+  /** Runs reactors and duties in this process, too, by the same clock; needs `projections`. */
+  readonly worker?: boolean;
+  /** Plays the providers; the test's own org has credentials for all of them. */
+  readonly standIns?: boolean;
   /** Settings of the test's own org that differ from the usual. */
   readonly settings?: Partial<OrgSettingsFile["orgs"][string]>;
   /** Further environment. */
@@ -129,6 +142,10 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     const otherOrg = `other-${name}`;
     const issuer = await startTestIssuer(org);
     cleanUp.push(() => issuer.stop());
+    const standIns = options.standIns ? await startStandIns() : undefined;
+    if (standIns) cleanUp.push(() => standIns.stop());
+    // Org settings name secrets by the environment's variables; the stand-ins' are the same in every test.
+    Object.assign(process.env, standIns?.env);
     const folder = await mkdtemp(join(tmpdir(), "client-data-api-"));
     cleanUp.push(() => rm(folder, { recursive: true, force: true }));
     const orgSettingsFile = join(folder, "orgs.json");
@@ -136,7 +153,12 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     const wide = { points: 1_000_000, windowSeconds: 60 };
     const settings: OrgSettingsFile = {
       orgs: {
-        [org]: { ...usual, rateLimits: { reads: wide, writes: wide }, ...options.settings },
+        [org]: {
+          ...usual,
+          rateLimits: { reads: wide, writes: wide },
+          ...(standIns ? { providers: localProviders } : {}),
+          ...options.settings,
+        },
         [otherOrg]: usual,
       },
     };
@@ -149,6 +171,8 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       MONGODB_DATABASE: `test-${name}`,
       KEYS_DATABASE: `test-keys-${name}`,
       MASTER_KEYS: `test:${randomBytes(32).toString("base64")}`,
+      SERVER_KEY: randomBytes(32).toString("base64"),
+      ...standIns?.env,
       ORG_SETTINGS_FILE: orgSettingsFile,
       ...options.env,
     };
@@ -223,6 +247,42 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       await caughtUp();
     }
 
+    let settled = async (): Promise<void> => {
+      throw new Error("effects settle only where a worker runs");
+    };
+    if (options.worker) {
+      const log = createLogger({ service: "worker", level: "info", destination });
+      const registry = createRegistry("worker", "test");
+      const deps = await openWorkerDependencies(readEnvironment(workerEnvironment, source), {
+        ...{ log, registry, onStop, clock },
+      });
+      const effects = createEffects({
+        deps,
+        reactors: createReactors(deps),
+        performers: createDutyPerformers(deps),
+        redisUrl: readEnvironment(["REDIS_URL"], source).REDIS_URL,
+        queuePrefix: `test-${name}`,
+        onStop,
+        times: { pollMs: 50, addAgainMs: 1_000 },
+      });
+      const stopping = new AbortController();
+      const running = effects.run(stopping.signal);
+      cleanUp.push(async () => {
+        stopping.abort();
+        await running;
+      });
+      await until(() => effects.leads(), "the worker does not lead");
+      settled = () =>
+        until(
+          async () => {
+            const before = await command.eventStore.head({ streamPrefixes });
+            await caughtUp();
+            return (await effects.isIdle()) && before === (await command.eventStore.head({ streamPrefixes }));
+          },
+          "effects do not settle",
+        );
+    }
+
     const caller = (headers: Readonly<Record<string, string>>): Caller => {
       const send = (method: string) => (path: string, request?: RequestOptions) =>
         sendRequest(method === "GET" || method === "HEAD" ? queryServer.url : commandServer.url, method, path, {
@@ -269,11 +329,22 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
         return events;
       },
       caughtUp,
+      settled: () => settled(),
+      providers: standIns?.url ?? "",
       stop,
     };
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** Waits, looking often, until it holds. */
+async function until(holds: () => boolean | Promise<boolean>, failure: string, withinMs = 15_000): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(failure);
+    await delay(20);
   }
 }
 

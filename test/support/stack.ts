@@ -11,6 +11,7 @@ import {
   mongodbUrl,
   mongodSpec,
   prepareFolders,
+  providersSpec,
   redisUrl,
   s3Bucket,
   s3Credentials,
@@ -88,6 +89,7 @@ const specOf: Record<BackingService, (plan: Plan) => ChildSpec | Promise<ChildSp
   mongodb: async (plan) => mongodSpec(await findServer("mongod", provision), plan),
   redis: async (plan) => valkeySpec(await findServer("valkey", provision), plan),
   s3: s3Spec,
+  providers: async (plan) => providersSpec(plan, await pickPorts(["smtp", "clamav"])),
 };
 
 const environmentOf: Record<BackingService, (port: number) => Record<string, string>> = {
@@ -101,6 +103,7 @@ const environmentOf: Record<BackingService, (port: number) => Record<string, str
     S3_BUCKET: s3Bucket,
     S3_REGION: "us-east-1",
   }),
+  providers: (port) => ({ STRIPE_API_BASE: `http://127.0.0.1:${port}` }),
 };
 
 const sharedVariable = "TEST_BACKING_SERVICES";

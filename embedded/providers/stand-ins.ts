@@ -1,0 +1,70 @@
+import { join } from "node:path";
+import { serveStandIns } from "./server.js";
+import type { HttpStandIn } from "./stand-in.js";
+
+/** Every provider that is played over HTTP: a new one is one line here. */
+const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] = [];
+
+/** Every provider that speaks a protocol of its own: a new one is one line here. */
+const socketStandIns: Readonly<Record<"smtp" | "clamav", ((port: number) => Promise<StandInServer>) | undefined>> = {
+  smtp: undefined,
+  clamav: undefined,
+};
+
+/** A stand-in on a port of its own. */
+export type StandInServer = { readonly port: number; stop(): Promise<void> };
+
+export type StandIns = {
+  /** Base URL of the HTTP stand-ins, and of their control endpoint. */
+  readonly url: string;
+  /** What our processes need in their environment to reach them. */
+  readonly env: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+};
+
+/** Ports of the stand-ins; 0 for any free one. */
+export type StandInPorts = { readonly http: number; readonly smtp: number; readonly clamav: number };
+
+/**
+ * Starts every provider's stand-in.
+ *
+ * @param dataFolder where they keep what must outlive a restart; absent for memory only
+ */
+export async function startStandIns(
+  ports: StandInPorts = { http: 0, smtp: 0, clamav: 0 },
+  dataFolder?: string,
+): Promise<StandIns> {
+  const made = httpStandIns.map((make, index) => make(dataFolder && join(dataFolder, `${index}.json`)));
+  const server = await serveStandIns(made, ports.http);
+  const sockets = await Promise.all([socketStandIns.smtp?.(ports.smtp), socketStandIns.clamav?.(ports.clamav)]);
+  const [smtp, clamav] = sockets;
+  return {
+    url: server.url,
+    env: standInEnvironment(server.url, { smtp: smtp?.port ?? ports.smtp, clamav: clamav?.port ?? ports.clamav }),
+    stop: async () => {
+      await Promise.all([server.stop(), ...sockets.map((socket) => socket?.stop())]);
+    },
+  };
+}
+
+/** The endpoints of the stand-ins, and the secrets that `localOrgSettings` names. */
+export function standInEnvironment(
+  url: string,
+  { smtp, clamav }: Pick<StandInPorts, "smtp" | "clamav">,
+): Record<string, string> {
+  return {
+    STRIPE_API_BASE: url,
+    PAYPAL_BASE_URL: `${url}/paypal`,
+    GOOGLE_MAPS_BASE_URL: `${url}/google-maps`,
+    GOOGLE_PLACES_BASE_URL: `${url}/google-places`,
+    TWILIO_BASE_URL: `${url}/twilio`,
+    SMTP_URL: `smtp://127.0.0.1:${smtp}`,
+    CLAMAV_URL: `tcp://127.0.0.1:${clamav}`,
+    STRIPE_SECRET_KEY: "sk_test_local",
+    STRIPE_WEBHOOK_SECRET: "whsec_local",
+    PAYPAL_CLIENT_ID: "local-client",
+    PAYPAL_CLIENT_SECRET: "local-secret",
+    GOOGLE_API_KEY: "local-google-key",
+    TWILIO_AUTH_TOKEN: "local-twilio-token",
+  };
+}

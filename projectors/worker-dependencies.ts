@@ -1,0 +1,75 @@
+import type { Db } from "mongodb";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { storedEvents } from "#domain/stored-events.js";
+import { type CommandHandler, createCommandHandler } from "#infrastructure/command-handler.js";
+import type { Environment } from "#infrastructure/environment.js";
+import { createEventSerializer, type EventSerializer } from "#infrastructure/event-serializer.js";
+import type { EventStore } from "#infrastructure/event-store.js";
+import { type OrgSettings, openOrgSettings, type OrgProviders } from "#infrastructure/org-settings.js";
+import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
+import { createServerKey, type ServerKey } from "#infrastructure/server-key.js";
+import { openStores, storeEnvironment } from "#infrastructure/stores.js";
+import { dueWorkDocument } from "./due-work.document.js";
+
+/** What reactors and performers of duties may use. */
+export type WorkerDependencies = {
+  readonly eventStore: EventStore;
+  readonly database: Db;
+  readonly keys: PersonalDataKeys;
+  readonly serializer: EventSerializer;
+  readonly commands: CommandHandler;
+  readonly readModels: ReadModels;
+  readonly orgSettings: OrgSettings;
+  readonly serverKey: ServerKey;
+  readonly clock: () => Date;
+  readonly log: Logger;
+};
+
+/** The part of the environment that the worker needs. */
+export const workerEnvironment = [...storeEnvironment, "REDIS_URL", "ORG_SETTINGS_FILE", "SERVER_KEY"] as const;
+
+/** Read models that the worker looks things up in. */
+const documents = [dueWorkDocument];
+
+/** Providers that the worker calls. */
+const uses: readonly (keyof OrgProviders)[] = [];
+
+type Surroundings = {
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly onStop: (name: string, stop: () => void | Promise<void>) => void;
+  readonly clock?: () => Date;
+};
+
+/**
+ * Opens everything that reactors work with. Nothing here waits for a server.
+ *
+ * @throws ConfigurationError for faulty org settings
+ */
+export async function openWorkerDependencies(
+  environment: Pick<Environment, (typeof workerEnvironment)[number] | "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">,
+  { log, onStop, clock = () => new Date() }: Surroundings,
+): Promise<WorkerDependencies> {
+  const production =
+    environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes("ORG_SETTINGS_FILE");
+  const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, { production, uses, log });
+  onStop("org settings", orgSettings.close);
+  const { eventStore, database, keys } = openStores(environment, { name: "worker", log, onStop });
+  const readModels = await openReadModels(database, documents, log);
+  onStop("read models", () => readModels.close());
+  const serializer = createEventSerializer(storedEvents, keys);
+  return {
+    eventStore,
+    database,
+    keys,
+    serializer,
+    commands: createCommandHandler({ eventStore, serializer, keys }),
+    readModels,
+    orgSettings,
+    serverKey: createServerKey(environment.SERVER_KEY),
+    clock,
+    log,
+  };
+}
