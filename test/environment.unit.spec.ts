@@ -5,8 +5,9 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { ConfigurationError, insecureEndpoint, readEnvironment } from "#infrastructure/environment.js";
 import { createLogger, customerPseudonym, scrub } from "#infrastructure/log.js";
-import { fixedOrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
+import { fixedOrgSettings, openOrgSettings, secretValue } from "#infrastructure/org-settings.js";
 import { jobId } from "#infrastructure/queue.js";
+import { createServerKey } from "#infrastructure/server-key.js";
 import { childContext, formatTraceparent, parseTraceparent } from "#infrastructure/tracing.js";
 
 function faultsOf(work: () => unknown): readonly string[] {
@@ -112,6 +113,22 @@ describe("org settings", () => {
     expect(faultsOf(() => openOrgSettings(file, { production: true }))).to.have.length(2);
   });
 
+  it("name secrets by the environment's variables, which the process that uses them must have", () => {
+    const providers = {
+      stripe: { secretKey: "ACME_STRIPE", webhookSecret: "ACME_HOOK" },
+      googlePlaces: { apiKey: "ACME_GOOGLE" },
+    };
+    writeFileSync(file, JSON.stringify({ orgs: { acme: { ...acme, providers } } }));
+    const open = (uses: ("stripe" | "googlePlaces")[], secrets: Record<string, string>) =>
+      openOrgSettings(file, { uses, secrets }).close();
+    expect(faultsOf(() => open(["stripe"], { ACME_STRIPE: "sk_secret" }))).to.deep.equal([
+      "ORG_SETTINGS_FILE orgs.acme.providers.stripe.webhookSecret: ACME_HOOK is not set",
+    ]);
+    expect(faultsOf(() => open(["googlePlaces"], { ACME_GOOGLE: "key" }))).to.deep.equal([]);
+    expect(secretValue("ACME_GOOGLE", { ACME_GOOGLE: "key" })).to.equal("key");
+    expect(faultsOf(() => secretValue("ACME_GOOGLE", {}))).to.deep.equal(["ACME_GOOGLE is required"]);
+  });
+
   it("are read again when the file changes or is swapped; a wrong one leaves the last good", async () => {
     writeFileSync(file, JSON.stringify({ orgs: { acme } }));
     const told: string[] = [];
@@ -137,6 +154,25 @@ describe("org settings", () => {
     } finally {
       settings.close();
     }
+  });
+});
+
+describe("the server's key", () => {
+  it("gives each purpose a key of its own, the same in every process", () => {
+    const one = createServerKey(Buffer.alloc(32, 1));
+    expect(one("signed-link")).to.deep.equal(createServerKey(Buffer.alloc(32, 1))("signed-link"));
+    expect(one("signed-link")).to.have.length(32);
+    expect(one("signed-link")).not.to.deep.equal(one("verification-code"));
+    expect(one("signed-link")).not.to.deep.equal(createServerKey(Buffer.alloc(32, 2))("signed-link"));
+  });
+
+  it("must be 32 bytes", () => {
+    for (const value of ["short", key.slice(0, 20), `${key}AAAA`]) {
+      expect(faultsOf(() => readEnvironment(["SERVER_KEY"], { SERVER_KEY: value }))).to.deep.equal([
+        "SERVER_KEY must be base64 of 32 bytes",
+      ]);
+    }
+    expect(readEnvironment(["SERVER_KEY"], { SERVER_KEY: key }).SERVER_KEY).to.have.length(32);
   });
 });
 
