@@ -40,7 +40,9 @@ const algorithms = [
 ] as const;
 
 /** A secret stands in the environment; the file only names the variable, so that it may be kept with other files. */
-const secretName = z.string().regex(/^[A-Z][A-Z0-9_]{0,99}$/, { message: "must be the name of an environment variable" });
+const secretName = z
+  .string()
+  .regex(/^[A-Z][A-Z0-9_]{0,99}$/, { message: "must be the name of an environment variable" });
 
 /** Outside parties that act for the org, under its own credentials; absent means the org has none. */
 const providers = z
@@ -229,7 +231,14 @@ function missingSecrets(orgs: Settings, { uses = [], secrets = process.env }: Or
   );
 }
 
-const secretFields: readonly string[] = ["secretKey", "webhookSecret", "clientId", "clientSecret", "apiKey", "authToken"];
+const secretFields: readonly string[] = [
+  "secretKey",
+  "webhookSecret",
+  "clientId",
+  "clientSecret",
+  "apiKey",
+  "authToken",
+];
 
 /**
  * The value of a secret that the settings name.

@@ -11,12 +11,20 @@ import {
 } from "#infrastructure/providers/provider-call.js";
 
 const away = () => new ProviderUnavailable("stripe");
-const rejectionOf = (promise: Promise<unknown>) => promise.then(() => undefined, (error: unknown) => error);
+const rejectionOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 describe("a call to a provider", () => {
   it("gives the answer, and tells that it came", async () => {
     const told: string[] = [];
-    const call = createProviderCall({ provider: "stripe", timeoutMs: 1_000, onCall: (_, outcome) => told.push(outcome) });
+    const call = createProviderCall({
+      provider: "stripe",
+      timeoutMs: 1_000,
+      onCall: (_, outcome) => told.push(outcome),
+    });
     expect(await call(async () => 42)).to.equal(42);
     expect(told).to.deep.equal(["ok"]);
   });
@@ -35,7 +43,11 @@ describe("a call to a provider", () => {
   it("is not made again after an answer we cannot use", async () => {
     let tries = 0;
     const told: string[] = [];
-    const call = createProviderCall({ provider: "stripe", timeoutMs: 1_000, onCall: (_, outcome) => told.push(outcome) });
+    const call = createProviderCall({
+      provider: "stripe",
+      timeoutMs: 1_000,
+      onCall: (_, outcome) => told.push(outcome),
+    });
     const refused = call(async () => {
       tries++;
       throw new ProviderFault("stripe", "declined");
@@ -104,7 +116,13 @@ describe("a client per org", () => {
     let current = fixedOrgSettings({ orgs: { acme: org("a@acme.example") } });
     const settings: OrgSettings = { ...current, of: (name) => current.of(name) };
     const disposed: string[] = [];
-    const clientOf = clientPerOrg(settings, "mail", "smtp", ({ from }) => ({ from }), ({ from }) => disposed.push(from));
+    const clientOf = clientPerOrg(
+      settings,
+      "mail",
+      "smtp",
+      ({ from }) => ({ from }),
+      ({ from }) => disposed.push(from),
+    );
     expect(clientOf("acme")).to.equal(clientOf("acme"));
     current = fixedOrgSettings({ orgs: { acme: org("b@acme.example") } });
     expect(clientOf("acme").from).to.equal("b@acme.example");

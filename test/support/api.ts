@@ -273,14 +273,11 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       });
       await until(() => effects.leads(), "the worker does not lead");
       settled = () =>
-        until(
-          async () => {
-            const before = await command.eventStore.head({ streamPrefixes });
-            await caughtUp();
-            return (await effects.isIdle()) && before === (await command.eventStore.head({ streamPrefixes }));
-          },
-          "effects do not settle",
-        );
+        until(async () => {
+          const before = await command.eventStore.head({ streamPrefixes });
+          await caughtUp();
+          return (await effects.isIdle()) && before === (await command.eventStore.head({ streamPrefixes }));
+        }, "effects do not settle");
     }
 
     const caller = (headers: Readonly<Record<string, string>>): Caller => {

@@ -39,7 +39,11 @@ export async function startOwnStack(say: (line: string) => void): Promise<OwnSta
     const dataFolder = join(folder, "data");
     const given = { eventStore: undefined, mongodb: undefined, redis: undefined, s3: undefined, providers: undefined };
     const settings = { port: 0, host: "127.0.0.1", dataFolder, sampleData: false, given, orgSettingsFile };
-    const stack = await startStack({ ...settings, masterKeys: undefined, serverKey: undefined }, say, new AbortController().signal);
+    const stack = await startStack(
+      { ...settings, masterKeys: undefined, serverKey: undefined },
+      say,
+      new AbortController().signal,
+    );
     cleanUp.push(() => stack.stop());
     await stack.publish();
     return { stack, issuer, folder, stackFile: join(dataFolder, stackFileName), stop };
