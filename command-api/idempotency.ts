@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { Request, Response } from "express";
 import { v5 as uuidV5 } from "uuid";
 import type { CommandContext } from "#infrastructure/command-handler.js";
+import { patienceOf } from "#infrastructure/http/patience.js";
 import type { Principal, ServicePrincipal } from "#infrastructure/http/principal.js";
 import { Problem } from "#infrastructure/http/problem-details.js";
 import { requestIdOf } from "#infrastructure/http/request-id.js";
@@ -44,6 +45,7 @@ export function createIdempotency({ clock }: { clock: () => Date }): Idempotency
       correlationId: requestIdOf(res),
       causationId: commandId,
       now: clock(),
+      answerBy: patienceOf(res).until,
       ...(caller.client === undefined ? {} : { client: caller.client }),
     };
   };

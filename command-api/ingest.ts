@@ -3,8 +3,13 @@ import type { Request, Response } from "express";
 import { z } from "zod";
 import type { Owner } from "#domain/core/identifiers.js";
 import type { DomainEvent } from "#domain/core/decider.js";
-import type { CommandContext, CommandHandler, CommandRequest } from "#infrastructure/command-handler.js";
-import { type LogPosition, StoreUnavailable } from "#infrastructure/event-store.js";
+import {
+  type CommandContext,
+  type CommandHandler,
+  type CommandRequest,
+  StreamBusy,
+} from "#infrastructure/command-handler.js";
+import type { LogPosition } from "#infrastructure/event-store.js";
 import { problemOf } from "#infrastructure/http/application.js";
 import { Problem, problemDocument } from "#infrastructure/http/problem-details.js";
 import { sendCommandAnswer } from "#infrastructure/http/records.js";
@@ -104,6 +109,7 @@ export function ingestRoutes(targets: readonly AnyIngestTarget[], deps: Dependen
     area: "ingest",
     request: { raw: { contentType: "application/x-ndjson", limitBytes: batchBytes } },
     responses: { 200: { description: "An answer for each line, in order", contentType: "application/x-ndjson" } },
+    patienceMs: 30_000,
     handler: (req, res) => answerBatch(req, res, targets, deps),
   };
   return internalRoutes([batch, ...puts]);
@@ -149,7 +155,7 @@ async function answerBatch(
     const { path } = line;
     try {
       if (line.problem) throw line.problem;
-      // Once the store gave no answer in time, the rest of the batch would only wait as long each.
+      // Once a store gave no answer in time, the rest of the batch would only wait as long each.
       if (storeIsAway) throw storeIsAway;
       const [segment = "", rawId = "", ...more] = (path ?? "").split("/");
       const found = byPath.get(segment);
@@ -167,7 +173,7 @@ async function answerBatch(
       return { path, status: 200, applied };
     } catch (error) {
       const problem = problemOf(error);
-      if (error instanceof StoreUnavailable) storeIsAway = problem;
+      if (problem.code === "STORE_UNAVAILABLE" && !(error instanceof StreamBusy)) storeIsAway = problem;
       return {
         path,
         status: problem.status,

@@ -35,11 +35,12 @@ const ours = new Set(["forwarded", "host", "x-forwarded-for", "x-forwarded-host"
 /** @param upstream base URL, for example `http://127.0.0.1:3001` */
 export function createProxy(upstream: string): Proxy {
   // An event stream holds its connection for hours, so the number of connections has no bound here: the clients'
-  // own connections bound it. The time to the first byte of an answer includes a slow upload.
+  // own connections bound it. The APIs bound their answers themselves; this is for one that hangs. It counts from the
+  // last byte of the request.
   const pool = new Pool(upstream, {
     connections: null,
     connectTimeout: 2_000,
-    headersTimeout: 120_000,
+    headersTimeout: 30_000,
     bodyTimeout: 0,
   });
   return {

@@ -30,6 +30,11 @@ export type CommandContext = {
   readonly step?: number;
   /** The injected clock's time of the request. */
   readonly now: Date;
+  /**
+   * When whoever asked stops waiting, by `performance.now()`: what is not written by then is not tried any more, so
+   * that a store that hung is not met by a queue of commands nobody waits for.
+   */
+  readonly answerBy?: number;
   /** `x-client-info` and the like; sealed under the customer's key. */
   readonly client?: string;
 };
@@ -69,7 +74,8 @@ export type CommandHandler = {
    *
    * @throws CommandRejected when the guard or the decision refuses; events decided beside a refusal are stored first
    * @throws IdempotencyKeyReused when the same command id came with another body
-   * @throws StreamBusy when the race for the stream was lost for two seconds, or too many wait for it
+   * @throws StreamBusy when the race for the stream was lost for two seconds, too many wait for it, or whoever asked
+   *   waits no more
    * @throws StoreUnavailable when the store gave no answer in time; a repeat with the same command id is safe
    */
   handle<State, Command, Event extends DomainEvent>(
@@ -295,6 +301,7 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
     folded ??= await readForward(decider, stream, undefined);
 
     for (let pauseMs = 4; ; pauseMs = Math.min(pauseMs * 2, 200)) {
+      if (isTooLate(context)) throw new StreamBusy();
       if (context.idempotent && folded.commandIds.mayHave(context.commandId)) {
         const earlier = await replay(decider, stream, context);
         if (earlier) return earlier;
@@ -338,7 +345,11 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
   }
 
   return {
-    handle: (request) => turns.take(request.stream, () => handleInTurn(request)),
+    handle: (request) =>
+      turns.take(request.stream, () => {
+        if (isTooLate(request.context)) throw new StreamBusy();
+        return handleInTurn(request);
+      }),
 
     async load({ decider, stream, maxAgeMs = 0 }) {
       const known = cache.get(cacheKey(decider, stream));
@@ -349,6 +360,10 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
 
     forget,
   };
+}
+
+function isTooLate({ answerBy }: CommandContext): boolean {
+  return answerBy !== undefined && performance.now() > answerBy;
 }
 
 /** A stream that nobody has looked at yet. */

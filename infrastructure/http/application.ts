@@ -18,6 +18,7 @@ import { applyCors } from "./cors.js";
 import { createHealth, type ReadinessCheck } from "./health.js";
 import { type DocumentInfo, openApiDocument, serveDocument } from "./openapi.js";
 import { preferredType } from "./media-types.js";
+import { defaultPatienceMs, Patience } from "./patience.js";
 import type { Authenticator, Principal, ServicePrincipal } from "./principal.js";
 import { Problem, rejected, sendProblem, unavailable } from "./problem-details.js";
 import { assignRequestId, requestIdOf } from "./request-id.js";
@@ -183,9 +184,7 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
   );
   const cacheControl = isCommand ? "no-store" : "private, no-cache";
 
-  return async (req, res) => {
-    res.locals.area = route.area;
-    res.setHeader("Cache-Control", cacheControl);
+  const admit = async (req: Request, res: Response) => {
     if (access !== "public") res.appendHeader("Vary", "Authorization, orgid, Accept-Language");
     if (access === "customer") {
       const principal = await authenticator.customer(req, res);
@@ -198,8 +197,21 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
     } else if (access === "service") await authenticator.service(req, res);
     if (!isAcceptable(req, produces)) throw new Problem(406, "NOT_ACCEPTABLE", { params: { produces } });
     if (isCommand && beforeCommand) await beforeCommand(req, res);
-    if (readBody) await readBody(req, res);
-    await route.handler(req, res);
+  };
+
+  return async (req, res) => {
+    res.locals.area = route.area;
+    res.setHeader("Cache-Control", cacheControl);
+    const patience = new Patience(route.patienceMs ?? defaultPatienceMs);
+    res.locals.patience = patience;
+    await patience.within(admit(req, res), res);
+    if (readBody) {
+      // The client's own time: how long it may take to send is the server's affair.
+      const started = performance.now();
+      await readBody(req, res);
+      patience.prolong(performance.now() - started);
+    }
+    await patience.within(Promise.resolve(route.handler(req, res)), res);
   };
 }
 

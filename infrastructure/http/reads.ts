@@ -5,6 +5,7 @@ import type { DocumentDefinition, Stored } from "#projectors/runner/projection.j
 import { live, type ReadModels } from "../read-models.js";
 import { matchesNone, weakTag } from "./etags.js";
 import { freshnessOf, wirePosition } from "./log-position.js";
+import { patienceOf } from "./patience.js";
 import { principalOf } from "./principal.js";
 import { Problem, type ProblemCode, unavailable } from "./problem-details.js";
 import { sendJson } from "./records.js";
@@ -28,6 +29,7 @@ export async function beginRead(
   const asked = freshnessOf(req, epoch);
   let stale = asked?.foreign === true;
   if (asked?.position !== undefined) {
+    patienceOf(res).prolong(asked.waitMs);
     // A client that hangs up frees its place among the waiters.
     const gone = new AbortController();
     const abort = () => gone.abort();

@@ -43,5 +43,7 @@ export type RouteDefinition = {
   readonly responses: Readonly<Record<number, RouteResponse>>;
   /** Refusals besides the ones every route has. */
   readonly problems?: readonly ProblemCode[];
+  /** How long a client waits for the answer to begin, whatever hangs behind it; see `patience.ts`. Default 8 s. */
+  readonly patienceMs?: number;
   readonly handler: (req: Request, res: Response) => void | Promise<void>;
 };

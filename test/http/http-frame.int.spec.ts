@@ -19,6 +19,9 @@ import { backingServices } from "../support/stack.js";
 
 const note = z.strictObject({ note: text(1, 100) });
 
+/** Ends the waiting of the route that hangs. */
+const letGo: (() => void)[] = [];
+
 /** Routes of no area, one per thing the frame does. */
 const probes: RouteDefinition[] = [
   {
@@ -63,6 +66,19 @@ const probes: RouteDefinition[] = [
     request: { raw: { contentType: "application/x-ndjson", limitBytes: 1_000 } },
     responses: { 200: { description: "lines" } },
     handler: (req, res) => void res.json({ bytes: (req.body as Buffer).length, actor: serviceOf(res).actor }),
+  },
+  {
+    method: "get",
+    path: "/client-data/hangs",
+    summary: "hang",
+    operationId: "hang",
+    area: "probe",
+    responses: { 200: { description: "too late" } },
+    patienceMs: 300,
+    handler: async (_req, res) => {
+      await new Promise<void>((resolve) => letGo.push(resolve));
+      res.json({});
+    },
   },
   {
     method: "get",
@@ -482,6 +498,17 @@ describe("HTTP frame", () => {
       expect(logged.traceId).to.equal("a".repeat(32));
       expect(logged.customer).to.match(/^[A-Za-z0-9_-]{12}$/);
       expect(logLines.join("\n")).not.to.match(/hunter2|eyJ[\w-]+\.|c-fault/);
+    });
+  });
+
+  describe("a handler that hangs", () => {
+    it("is not waited for: 503 with Retry-After, whatever it answers later", async () => {
+      const headers = await headersOf({ sub: "c-hangs" });
+      const answer = await send("GET", "/client-data/hangs", { headers });
+      expect(outcome(answer)).to.deep.equal([503, "STORE_UNAVAILABLE"]);
+      expect(answer.headers.get("retry-after")).to.equal("1");
+      for (const go of letGo) go();
+      expect((await send("GET", "/client-data/who", { headers })).status).to.equal(200);
     });
   });
 
