@@ -1,9 +1,10 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
-import { type Caller, startApi, type TestApi } from "./support/api.js";
+import { type Answer, type Caller, startApi, type TestApi } from "./support/api.js";
 import { type BackingServices, startBackingServices } from "./support/stack.js";
 
-/** A client is answered by then, whatever hangs, with some seconds to spare for a slow machine. */
-const boundMs = 12_000;
+/** A client is answered by then, whatever hangs, with two seconds to spare for a slow machine. */
+const boundMs = 10_000;
 
 describe("a store that hangs", () => {
   let services: BackingServices;
@@ -21,18 +22,26 @@ describe("a store that hangs", () => {
   });
 
   for (const hanging of ["mongodb", "eventStore"] as const) {
-    it(`keeps no command waiting, however many there are: ${hanging}`, async function () {
+    it(`keeps no command waiting, however many are behind each other: ${hanging}`, async function () {
       this.timeout(60_000);
       const strangers = await Promise.all(["c", "d"].map((customer) => api.as(`${customer}-${hanging}`)));
       services.kill(hanging, "SIGSTOP");
-      const started = performance.now();
-      // Several for one stream, each of which would wait for those before it; for some, keys must be made first.
-      const answers = await Promise.all(
-        [...known, ...strangers].flatMap((customer) =>
-          Array.from({ length: 6 }, (_, index) => customer.post(`/client-data/wishlist/${hanging}-${index}`)),
-        ),
-      );
-      expect(performance.now() - started).to.be.lessThan(boundMs);
+      let slowest = 0;
+      const ask = async (customer: Caller, index: number) => {
+        const started = performance.now();
+        const answer = await customer.post(`/client-data/wishlist/${hanging}-${index}`);
+        slowest = Math.max(slowest, performance.now() - started);
+        return answer;
+      };
+      // One after the other to the same few streams: each waits for those before it, and then for the store itself. For
+      // some, keys must be made first.
+      const asked: Promise<Answer>[] = [];
+      for (let index = 0; index < 8; index++) {
+        asked.push(...[...known, ...strangers].map((customer) => ask(customer, index)));
+        await delay(600);
+      }
+      const answers = await Promise.all(asked);
+      expect(slowest).to.be.lessThan(boundMs);
       services.kill(hanging, "SIGCONT");
       for (const { status, headers } of answers) {
         expect(status).to.be.oneOf([201, 503]);
