@@ -26,9 +26,11 @@ export function jobId(cause: string, purpose: string): string {
 /**
  * Connection for adding jobs and for rate limits: fails at once while Redis is away instead of queueing in memory,
  * so that a request never hangs on it.
+ *
+ * @param commandTimeout a command not answered by then has failed
  */
-export function failFastConnection(url: string, onError: (error: Error) => void): Redis {
-  return connection(url, onError, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 250 });
+export function failFastConnection(url: string, onError: (error: Error) => void, commandTimeout = 250): Redis {
+  return connection(url, onError, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout });
 }
 
 /** Connection for BullMQ workers: waits for Redis for ever, as BullMQ demands. */

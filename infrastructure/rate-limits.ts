@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { LRUCache } from "lru-cache";
-import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
+import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
 import type { OrgSettings } from "./org-settings.js";
 
 /** So many points per window, per customer. */
@@ -34,7 +34,14 @@ export type RateLimits = {
 };
 
 /** Points of one customer's limit that this process has taken out of Redis and may spend by itself. */
-type Purse = { left: number; remaining: number; until: number; fetching: Promise<void> | undefined };
+type Purse = {
+  left: number;
+  remaining: number;
+  until: number;
+  /** Points of this window that were granted without Redis, which has yet to count them. */
+  uncounted: number;
+  fetching: Promise<void> | undefined;
+};
 
 /** A purse holds this part of a limit at most. */
 const blocksPerLimit = 10;
@@ -42,58 +49,62 @@ const mostPurses = 50_000;
 /** After a failure Redis is left alone for so long, lest every customer waits for its timeout. */
 const awayMs = 1_000;
 
-type Limiters = { readonly shared: RateLimiterRedis; readonly own: RateLimiterMemory };
-
 /**
  * Rate limits counted in Redis over all processes, in fixed windows.
  *
  * Exactness: points are taken out in blocks of a tenth of the limit, so most requests cost no round trip. What a
  * process holds when a window ends is lost to the customer: with P processes a customer may be refused up to
  * P × (limit / 10 - 1) requests early, never served more than the limit. Only while Redis is away does each process
- * count by itself; then up to P × limit pass.
+ * count on by itself from what it knew, up to the limit, and tells Redis when it is back.
  *
  * @param redis a connection that fails fast: no offline queue, a command timeout
  */
 export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLimits {
-  const limiters = new Map<string, Limiters>();
+  const limiters = new Map<string, RateLimiterRedis>();
   const purses = new LRUCache<string, Purse>({ max: mostPurses });
   let awayUntil = 0;
 
-  function limitersOf(name: string, { points, windowSeconds }: RateLimit): Limiters {
+  function limiterOf(name: string, { points, windowSeconds }: RateLimit): RateLimiterRedis {
     const key = `${name}:${points}:${windowSeconds}`;
     let made = limiters.get(key);
     if (!made) {
       const limits = { keyPrefix: `client-data-limit:${name}`, points, duration: windowSeconds };
-      made = {
-        shared: new RateLimiterRedis({ ...limits, storeClient: redis, rejectIfRedisNotReady: true }),
-        own: new RateLimiterMemory(limits),
-      };
+      made = new RateLimiterRedis({ ...limits, storeClient: redis, rejectIfRedisNotReady: true });
       limiters.set(key, made);
     }
     return made;
   }
 
-  /** Counts points; whether they were there is in the answer. */
+  /** Counts points in Redis; undefined while it is away. */
   async function count(name: string, limit: RateLimit, owner: string, points: number) {
-    const { shared, own } = limitersOf(name, limit);
-    if (performance.now() >= awayUntil) {
-      try {
-        return await settled(shared.consume(owner, points));
-      } catch {
-        awayUntil = performance.now() + awayMs;
-      }
+    if (performance.now() < awayUntil) return undefined;
+    try {
+      return await settled(limiterOf(name, limit).consume(owner, points));
+    } catch {
+      awayUntil = performance.now() + awayMs;
+      return undefined;
     }
-    return settled(own.consume(owner, points));
   }
 
   async function fetchPoints(name: string, limit: RateLimit, owner: string, purse: Purse): Promise<void> {
+    if (purse.until <= performance.now()) {
+      purse.remaining = limit.points;
+      purse.uncounted = 0;
+    }
     // A block that is refused would still be counted; near the end the blocks shrink to what is left.
-    const known = purse.until > performance.now() ? purse.remaining : limit.points;
-    const block = Math.max(1, Math.min(Math.ceil(limit.points / blocksPerLimit), known));
-    const { granted, answer } = await count(name, limit, owner, block);
-    purse.left = granted ? block : 0;
-    purse.remaining = answer.remainingPoints;
-    purse.until = performance.now() + answer.msBeforeNext;
+    const block = Math.max(1, Math.min(Math.ceil(limit.points / blocksPerLimit), purse.remaining));
+    const counted = await count(name, limit, owner, block + purse.uncounted);
+    if (counted) {
+      purse.left = counted.granted ? block : 0;
+      purse.remaining = counted.answer.remainingPoints;
+      purse.until = performance.now() + counted.answer.msBeforeNext;
+      purse.uncounted = 0;
+      return;
+    }
+    if (purse.until <= performance.now()) purse.until = performance.now() + limit.windowSeconds * 1_000;
+    purse.left = Math.min(block, purse.remaining);
+    purse.remaining -= purse.left;
+    purse.uncounted += purse.left;
   }
 
   async function spendFetched(name: string, limit: RateLimit, owner: string, purse: Purse): Promise<Verdict> {
@@ -114,7 +125,7 @@ export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLi
       const key = `${name} ${owner}`;
       let purse = purses.get(key);
       if (!purse) {
-        purse = { left: 0, remaining: 0, until: 0, fetching: undefined };
+        purse = { left: 0, remaining: 0, until: 0, uncounted: 0, fetching: undefined };
         purses.set(key, purse);
       }
       return spendHeld(name, limit, purse) ?? spendFetched(name, limit, owner, purse);

@@ -18,24 +18,30 @@ describe("rate limits", () => {
         issuer: "https://issuer.example",
         jwksUri: "https://issuer.example/jwks",
         audience: "client-data",
-        rateLimits: { reads: { points: limit, windowSeconds: 60 }, writes: { points: 3, windowSeconds: 1 } },
+        rateLimits: { reads: { points: limit, windowSeconds: 60 }, writes: { points: 3, windowSeconds: 2 } },
       },
     },
   });
   let services: BackingServices;
-  let connections: Redis[];
+  const connections: Redis[] = [];
   let processes: RateLimits[];
 
   before(async () => {
     services = await startBackingServices({ services: ["redis"] });
-    connections = [0, 1, 2].map(() => failFastConnection(services.env.REDIS_URL ?? "", () => {}));
-    await Promise.all(connections.map((redis) => once(redis, "ready")));
-    processes = connections.map((redis) => createRateLimits(redis, orgSettings));
+    // Exact as long as Redis answers; here it may take its time, however busy the machine is.
+    processes = await connect(10_000);
   });
   after(async () => {
-    for (const redis of connections ?? []) redis.disconnect();
+    for (const redis of connections) redis.disconnect();
     await services?.stop();
   });
+
+  async function connect(commandTimeoutMs?: number): Promise<RateLimits[]> {
+    const opened = [0, 1, 2].map(() => failFastConnection(services.env.REDIS_URL ?? "", () => {}, commandTimeoutMs));
+    connections.push(...opened);
+    await Promise.all(opened.map((redis) => once(redis, "ready")));
+    return opened.map((redis) => createRateLimits(redis, orgSettings));
+  }
 
   async function servedBy(limits: readonly RateLimits[], owner: string, requests: number): Promise<number> {
     let served = 0;
@@ -79,26 +85,44 @@ describe("rate limits", () => {
     const spend = async () => (await process.spend("writes", org, "acme.window")).allowed;
     for (let index = 0; index < 3; index++) expect(await spend()).to.equal(true);
     expect(await spend()).to.equal(false);
-    const deadline = Date.now() + 5_000;
+    const deadline = Date.now() + 10_000;
     while (!(await spend())) {
       if (Date.now() > deadline) throw new Error("the window did not end");
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   });
 
+  it("tell Redis afterwards what they granted without it", async () => {
+    const [process] = (await connect()) as [RateLimits];
+    const key = "client-data-limit:reads:acme.uncounted";
+    const counted = async () => Number(await connections[0]?.get(key));
+    services.kill("redis", "SIGSTOP");
+    expect(await servedBy([process], "acme.uncounted", 50)).to.equal(50);
+    services.kill("redis", "SIGCONT");
+    let served = 50;
+    while ((await counted()) < served && (await process.spend("reads", org, "acme.uncounted")).allowed) {
+      served++;
+      await new Promise((resolve) => setTimeout(resolve, 50)); // Redis is left alone for a second
+    }
+    expect(await counted()).to.be.at.least(served);
+    expect(served).to.be.at.most(limit);
+  });
+
   it("go on in each process while Redis hangs or is dead, without waiting for it, and together again afterwards", async () => {
+    const hasty = await connect();
     services.kill("redis", "SIGSTOP");
     const started = performance.now();
-    expect(await servedBy(processes, "acme.hanging", limit + 50)).to.equal(processes.length * limit);
-    expect(performance.now() - started).to.be.lessThan(2_000);
+    expect(await servedBy(hasty, "acme.hanging", limit + 50)).to.equal(hasty.length * limit);
+    // Each would wait a quarter of a second for each of a hundred and fifty.
+    expect(performance.now() - started).to.be.lessThan(10_000);
     services.kill("redis", "SIGCONT");
     const lost = Promise.all(connections.map((redis) => event(redis, "close")));
     services.kill("redis", "SIGKILL");
     await lost;
-    expect(await servedBy(processes.slice(0, 1), "acme.dead", limit + 50)).to.be.within(limit, 2 * limit);
+    expect(await servedBy(hasty.slice(0, 1), "acme.dead", limit + 50)).to.be.within(limit, 2 * limit);
     await Promise.all(connections.map((redis) => redis.status === "ready" || event(redis, "ready")));
-    const deadline = Date.now() + 5_000;
-    for (let round = 0; (await servedBy(processes, `acme.back-${round}`, limit)) > limit; round++) {
+    const deadline = Date.now() + 10_000;
+    for (let round = 0; (await servedBy(hasty, `acme.back-${round}`, limit)) > limit; round++) {
       if (Date.now() > deadline) throw new Error("Redis is not used again");
     }
   });

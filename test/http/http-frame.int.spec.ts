@@ -122,7 +122,7 @@ describe("HTTP frame", () => {
         elsewhere: { ...shared, issuer: "https://issuer.elsewhere.example" },
       },
     });
-    const redis = failFastConnection(services.env.REDIS_URL ?? "", () => {});
+    const redis = failFastConnection(services.env.REDIS_URL ?? "", () => {}, 10_000);
     cleanUp.push(() => redis.disconnect());
     await once(redis, "ready");
     const log = createLogger({
