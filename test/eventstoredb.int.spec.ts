@@ -296,7 +296,7 @@ describe("event store adapter", function () {
     });
 
     it("gives up on a store that hangs, in bounded time, and recovers with it", async () => {
-      const impatient = createEventStore(url, { deadlineMs: 1_500, attemptMs: 500, silenceMs: 400 });
+      const impatient = createEventStore(url, { deadlineMs: 3_000, attemptMs: 1_000, silenceMs: 1_000 });
       const stream = uniqueStream("hung");
       await impatient.append(stream, "no-stream", [event()]);
       const following = take(
@@ -316,7 +316,7 @@ describe("event store adapter", function () {
         collect(impatient.readLog({ after: logStart })).catch((error) => error),
         following,
       ]);
-      expect(performance.now() - started).to.be.below(4_000);
+      expect(performance.now() - started).to.be.below(12_000);
       services.kill("eventStore", "SIGCONT");
       for (const failure of failures) expect(failure).to.be.instanceOf(StoreUnavailable);
 

@@ -16,7 +16,7 @@ describe("lease", () => {
   let services: Awaited<ReturnType<typeof backingServices>>;
   let fixture: RunnerFixture;
   const both = [tallyProjection(), noteProjection];
-  const times = { ttlMs: 400, renewMs: 100 };
+  const times = { ttlMs: 1_500, renewMs: 200 };
   const never = new AbortController().signal;
   before(async function () {
     this.timeout(60_000);
@@ -48,7 +48,7 @@ describe("lease", () => {
     await holder.acquire();
     const keeping = new AbortController();
     const kept = holder.keep(keeping.signal);
-    await pause(3 * times.ttlMs, never);
+    await pause(2 * times.ttlMs, never);
     expect(holder.valid).to.equal(true);
     expect(await rival.acquire()).to.equal(false);
     keeping.abort();

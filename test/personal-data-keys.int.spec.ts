@@ -152,7 +152,7 @@ describe("key store for personal data", function () {
       .findOrCreate(newOwner())
       .catch((caught) => caught);
     expect(isMongoUnavailable(error), String(error)).to.equal(true);
-    expect(performance.now() - started).to.be.below(2_000);
+    expect(performance.now() - started).to.be.below(10_000);
     await nowhere.close();
   });
 });

@@ -22,7 +22,7 @@ describe("product catalogue", () => {
       server = createServer((request, response) => answer(request, response));
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/shop/`;
-      catalogue = outsideCatalogue({ url, schema, timeoutMs: 300, onProblem: (error) => void problems.push(error) });
+      catalogue = outsideCatalogue({ url, schema, timeoutMs: 1_000, onProblem: (error) => void problems.push(error) });
     });
     after(async () => {
       await catalogue.close();
@@ -55,7 +55,7 @@ describe("product catalogue", () => {
         answer = failure;
         const started = performance.now();
         expect(await catalogue.lookup("acme", "a"), `failure ${index}`).to.deep.equal({ kind: "unavailable" });
-        expect(performance.now() - started).to.be.lessThan(2_000);
+        expect(performance.now() - started).to.be.lessThan(10_000);
         expect(problems).to.have.length(index + 1);
       }
     });

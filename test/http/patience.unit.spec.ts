@@ -21,7 +21,7 @@ describe("the patience of a client", () => {
   });
 
   it("ends over all tasks together", async () => {
-    const patience = new Patience(60);
+    const patience = new Patience(500);
     expect(await outcomeOf(patience.within(delay(20), response()))).to.equal(undefined);
     const started = performance.now();
     expect(await outcomeOf(patience.within(never, response()))).to.equal("503 STORE_UNAVAILABLE");
