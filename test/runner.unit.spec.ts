@@ -7,6 +7,7 @@ import { z } from "zod";
 import { memberName, settleRows } from "#projectors/runner/cursors.js";
 import { DocumentCache, type Held, MetIds } from "#projectors/runner/document-cache.js";
 import { erasureType, Fold, idRange, type LogEvent, newEntry, newestTypes } from "#projectors/runner/fold.js";
+import { MemoryReadModel } from "#projectors/runner/memory.js";
 import { describeError } from "#projectors/runner/parked.js";
 import { defineDocument, type Projection } from "#projectors/runner/projection.js";
 
@@ -131,6 +132,33 @@ describe("fold of a projection", () => {
     const within = (id: string) => id >= $gte && id < $lt;
     expect(["acme.ada.1", "acme.ada.~7a", "acme.ada."].every(within)).to.equal(true);
     expect(["acme.ada2.1", "acme.ad.1", "acme.ada-1.x", "acme.adb.1", "acme.ada"].some(within)).to.equal(false);
+  });
+});
+
+describe("a read model in memory", () => {
+  const tally: Projection<Counter, CounterEvent> = { ...projection, onErased: (document) => document };
+  const build = (...events: LogEvent[]) => {
+    const model = new MemoryReadModel(tally);
+    for (const event of events) model.apply(event);
+    return model;
+  };
+  const count = (model: MemoryReadModel) => model.get("acme.ada.counter")?.document;
+
+  it("leaves out what comes after a fault, as the runner parks it", () => {
+    const model = build(added(1, 2), added(2, -1), added(3, 5));
+    expect(count(model)).to.deep.equal({ count: 2 });
+    expect([...model.faults.keys()]).to.deep.equal(["acme.ada"]);
+  });
+
+  it("passes over only the event at fault once the owner is erased, as the runner does", () => {
+    const unreadable: LogEvent = { ...added(1, 7), opened: { kind: "erased" } };
+    for (const gap of [unreadable, logEvent(erasureType, 1, {})]) {
+      const model = build(gap, added(2, -1), added(3, 5));
+      expect(count(model)).to.deep.equal({ count: 5 });
+      expect(model.faults.size).to.equal(0);
+    }
+    const parkedBefore = build(added(1, -1), logEvent(erasureType, 2, {}), added(3, 5));
+    expect(parkedBefore.faults.size).to.equal(0);
   });
 });
 

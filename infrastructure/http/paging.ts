@@ -6,7 +6,7 @@ import { type OwnerKey, ownerKey } from "#domain/core/identifiers.js";
 import { searchText } from "#domain/core/search-text.js";
 import type { DocumentDefinition, Stored } from "#projectors/runner/projection.js";
 import { live } from "../read-models.js";
-import { type CursorPlace, decodeCursor, encodeCursor } from "./cursors.js";
+import { type CursorPlace, cursorLength, decodeCursor, encodeCursor } from "./cursors.js";
 import { matchesNone, weakTag } from "./etags.js";
 import { principalOf } from "./principal.js";
 import { Problem } from "./problem-details.js";
@@ -85,7 +85,7 @@ export function listQuery<Filters extends z.ZodRawShape = Record<never, never>>(
     st: direction.optional(),
     sortType: direction.optional(),
     count: z.enum(["true", "false"]).optional(),
-    cursor: z.string().min(1).max(2_048).optional(),
+    cursor: z.string().min(1).max(cursorLength).optional(),
     ...(statuses ? { status: statusList(statuses).optional() } : {}),
     ...(options.datePath ? { from: moment.optional(), to: moment.optional(), timezone: ianaZone().optional() } : {}),
     ...(options.searchPath ? { q: text(2, 100).optional() } : {}),
@@ -243,7 +243,10 @@ export async function findPage<Document>(
 ): Promise<ListBody> {
   const cursorScope = `${owner}\n${collection.collectionName.replace(/\.g\d+$/, "")}\n${query.key}`;
   const filter = pageFilter(owner, query, options.filter);
-  const place = query.cursor === undefined ? undefined : decodeCursor(query.cursor, cursorScope);
+  const place =
+    query.cursor === undefined
+      ? undefined
+      : await completed(decodeCursor(query.cursor, cursorScope), collection, owner, query);
   const from = place ? { $and: [filter, after(place, owner, query)] } : filter;
   const sort: Sort = { [query.sortPath]: query.direction, _id: query.direction };
   const found = collection
@@ -288,6 +291,23 @@ function placeOf(document: Stored<unknown>, owner: OwnerKey, query: ListQuery<un
   const id = document._id.slice(owner.length + 1);
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return { value, id };
   return { value: null, id };
+}
+
+/**
+ * A long value stands in the cursor by its beginning only: the row itself has all of it. When the row is gone, the page
+ * goes on where values with that beginning start, and may show some of them twice rather than leave one out.
+ */
+async function completed<Document>(
+  place: CursorPlace,
+  collection: Collection<Stored<Document>>,
+  owner: OwnerKey,
+  query: ListQuery<unknown>,
+): Promise<CursorPlace> {
+  if (!place.cut) return place;
+  const row = await collection.findOne({ _id: `${owner}.${place.id}`, ...live } as Filter<Stored<Document>>);
+  const now = row ? placeOf(row as Stored<unknown>, owner, query) : place;
+  if (now.value !== null && String(now.value).startsWith(String(place.value)) && row) return now;
+  return query.direction === 1 ? place : { ...place, value: `${place.value}\u{10ffff}` };
 }
 
 /** Rows after a place in the sort order. MongoDB puts missing values before all others, and compares only like with like. */

@@ -146,6 +146,6 @@ export function idRange(owner: OwnerKey): { readonly $gte: string; readonly $lt:
 }
 
 /** A foreign stream owns itself, so that its faults stay its own. */
-function ownerOf(stored: StoredEvent): OwnerKey {
+export function ownerOf(stored: StoredEvent): OwnerKey {
   return ownerOfStream(stored.stream) ?? stored.stream;
 }

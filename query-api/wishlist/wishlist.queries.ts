@@ -122,7 +122,9 @@ function pageOfRows(rows: readonly Row[], query: ListQuery<unknown>, cursorScope
   const sorted = rows
     .map((row) => ({ row, place: placeOf(row, query.sortPath) }))
     .sort((one, other) => query.direction * compare(one.place, other.place));
-  const start = query.cursor === undefined ? undefined : decodeCursor(query.cursor, cursorScope);
+  const given = query.cursor === undefined ? undefined : decodeCursor(query.cursor, cursorScope);
+  // A long name stands in the cursor by its beginning only; the row itself, if it is still there, has all of it.
+  const start = given?.cut ? (sorted.find(({ place }) => place.id === given.id)?.place ?? given) : given;
   const ahead = start ? sorted.filter(({ place }) => query.direction * compare(place, start) > 0) : sorted;
   const first = start ? 0 : (query.page - 1) * query.pageSize;
   const page = ahead.slice(first, first + query.pageSize);

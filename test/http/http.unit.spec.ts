@@ -304,6 +304,20 @@ describe("cursors", () => {
     );
   });
 
+  it("are 512 characters at most: of a long value they keep the beginning", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", minLength: 200, maxLength: 400 }), fc.nat(250), (long, idLength) => {
+        const place = { value: long, id: "i".repeat(idLength) };
+        const cursor = encodeCursor(place, "scope");
+        expect(cursor.length).to.be.at.most(512);
+        const { value, id, cut } = decodeCursor(cursor, "scope");
+        expect(id).to.equal(place.id);
+        expect(long.startsWith(String(value))).to.equal(true);
+        expect(cut === true).to.equal(value !== long);
+      }),
+    );
+  });
+
   it("are refused when altered, cut or of another list", () => {
     const cursor = encodeCursor({ value: 5, id: "x" }, "scope");
     expect(problemIn(() => decodeCursor(cursor, "other"))).to.include({ status: 400, code: "INVALID_QUERY" });
