@@ -6,6 +6,7 @@ import {
   MongoOperationTimeoutError,
   MongoServerSelectionError,
 } from "mongodb";
+import { guardWrites } from "./mongo-write-guard.js";
 
 export type MongoOptions = {
   /** Connections at most; a request waits at most `waitMs` for one. Default 32. */
@@ -34,6 +35,7 @@ export const requestSilenceMs = 3_000;
  * @throws MongoParseError for a malformed address
  */
 export function createMongoClient(url: string, options: MongoOptions = {}): MongoClient {
+  guardWrites();
   const waitMs = options.waitMs ?? 2_000;
   return new MongoClient(url, {
     maxPoolSize: options.poolSize ?? 32,
