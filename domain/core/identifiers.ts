@@ -147,6 +147,11 @@ export function ownerOfStream(name: string): OwnerKey | null {
   return end < 0 ? name.slice(dash + 1) : name.slice(dash + 1, end);
 }
 
+/** Last part of a stream's name, decoded: the record's id, or the customer's where there is one record per customer. */
+export function lastPartOf(name: string): string {
+  return decodePart(name.slice(name.lastIndexOf(".") + 1));
+}
+
 /** Public key of a record: `<datatype>-<id>`. */
 export function recordKey(datatype: Datatype, id: string): string {
   return `${datatype}-${id}`;

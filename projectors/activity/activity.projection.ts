@@ -1,7 +1,7 @@
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { Projection } from "#projectors/runner/projection.js";
 import { type ActivityDocument, activityDocument } from "./activity.document.js";
-import { type ActivityEvent, activityEntry } from "./activity.entries.js";
+import { type ActivityEvent, activityEntry, onEveryActivity } from "./activity.entries.js";
 
 /** Who acted is told by kind alone: names of staff and services are not the customer's business. */
 function line(_: ActivityDocument | null, event: RecordedEvent<ActivityEvent>): ActivityDocument {
@@ -22,16 +22,5 @@ function line(_: ActivityDocument | null, event: RecordedEvent<ActivityEvent>): 
 export const activityProjection: Projection<ActivityDocument, ActivityEvent> = {
   definition: activityDocument,
   idOf: (event) => event.id,
-  on: {
-    "profile.Registered.v1": line,
-    "profile.Updated.v1": line,
-    "wishlist.ProductAdded.v1": line,
-    "wishlist.ProductChanged.v1": line,
-    "wishlist.ProductRemoved.v1": line,
-    "orders.Placed.v1": line,
-    "orders.StatusChanged.v1": line,
-    "orders.DetailsChanged.v1": line,
-    "transactions.Recorded.v1": line,
-    "transactions.Changed.v1": line,
-  },
+  on: onEveryActivity(line),
 };

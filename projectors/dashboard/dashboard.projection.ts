@@ -1,7 +1,7 @@
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { ProfileFields } from "#domain/profile/profile.events.js";
 import { moveWallets } from "#domain/transactions/wallet.policy.js";
-import { type ActivityEvent, activityEntry } from "#projectors/activity/activity.entries.js";
+import { type ActivityEvent, activityEntry, onEveryActivity } from "#projectors/activity/activity.entries.js";
 import type { Projection } from "#projectors/runner/projection.js";
 import {
   type DashboardDocument,
@@ -76,11 +76,15 @@ export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> =
   definition: dashboardDocument,
   idOf: () => dashboardDocumentId,
   on: {
+    // What moves no count is news all the same.
+    ...onEveryActivity(
+      (document: DashboardDocument | null, event: RecordedEvent<ActivityEvent>) =>
+        document && after(document, event, {}),
+    ),
     "profile.Registered.v1": (document, event) => after(document, event, contact(document, event.data)),
     "profile.Updated.v1": (document, event) => after(document, event, contact(document, event.data)),
     "wishlist.ProductAdded.v1": (document, event) =>
       after(document, event, { wishlistCount: (document?.wishlistCount ?? 0) + 1 }),
-    "wishlist.ProductChanged.v1": (document, event) => document && after(document, event, {}),
     "wishlist.ProductRemoved.v1": (document, event) =>
       // Adding with a note is not readable once its key is destroyed, but removing is: never below zero.
       document && after(document, event, { wishlistCount: Math.max(0, document.wishlistCount - 1) }),
@@ -96,7 +100,6 @@ export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> =
       const { previousStatus, status } = event.data;
       return after(document, event, { orders: { total, byStatus: moved(byStatus, previousStatus, status) } });
     },
-    "orders.DetailsChanged.v1": (document, event) => document && after(document, event, {}),
     "transactions.Recorded.v1": (document, event) =>
       after(document, event, { wallets: moveWallets((document ?? emptyDashboard).wallets, null, event.data) }),
     "transactions.Changed.v1": (document, event) =>
