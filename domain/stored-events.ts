@@ -2,6 +2,10 @@ import type { EventDefinition } from "./core/event-definition.js";
 import { orderEvents } from "./orders/orders.events.js";
 import { CustomerErased } from "./privacy/privacy.events.js";
 import { profileEvents } from "./profile/profile.events.js";
+import { definitionEvents } from "./reservations/definition.events.js";
+import { reservationEvents } from "./reservations/reservations.events.js";
+import { resourceEvents } from "./reservations/resource.events.js";
+import { slotbookEvents } from "./reservations/slotbook.events.js";
 import { transactionEvents } from "./transactions/transactions.events.js";
 import { productEvents } from "./wishlist/product.events.js";
 import { wishlistEvents } from "./wishlist/wishlist.events.js";
@@ -14,4 +18,8 @@ export const storedEvents: readonly EventDefinition[] = [
   ...wishlistEvents,
   ...productEvents,
   ...transactionEvents,
+  ...reservationEvents,
+  ...slotbookEvents,
+  ...definitionEvents,
+  ...resourceEvents,
 ] as unknown as readonly EventDefinition[];

@@ -11,41 +11,62 @@ export function occupied(slot: PromisedSlot, bufferMinutes: number, partySize: n
   return { start, end: end + bufferMinutes * minuteMs, partySize };
 }
 
+/** How many places are taken from which instant on: made once, asked for every slot of a day. */
+export type Occupancy = {
+  /** Instants at which it changes, ascending. */
+  readonly at: readonly number[];
+  readonly taken: readonly number[];
+  readonly blocks: readonly Range[];
+};
+
 /**
- * The most places taken at any instant of a range.
+ * What is taken of a resource on a day.
  *
- * @param occupations in any order
+ * @param blocks ranges in which nothing may be booked
  */
-export function peak(range: Range, occupations: Iterable<Occupation>): number {
+export function occupancyOf(occupations: Iterable<Occupation>, blocks: Iterable<Range>): Occupancy {
   const changes: { at: number; by: number }[] = [];
   for (const { start, end, partySize } of occupations) {
-    if (start >= range.end || end <= range.start) continue;
     changes.push({ at: start, by: partySize }, { at: end, by: -partySize });
   }
-  // What ends at an instant makes room for what begins then.
-  changes.sort((one, other) => one.at - other.at || one.by - other.by);
-  let taken = 0;
-  let most = 0;
-  for (const { by } of changes) {
-    taken += by;
-    if (taken > most) most = taken;
+  changes.sort((one, other) => one.at - other.at);
+  const at: number[] = [];
+  const taken: number[] = [];
+  let sum = 0;
+  for (const change of changes) {
+    sum += change.by;
+    // Whatever happens at one instant counts together: what ends makes room for what begins then.
+    if (at.at(-1) === change.at) taken[taken.length - 1] = sum;
+    else {
+      at.push(change.at);
+      taken.push(sum);
+    }
   }
-  return most;
+  return { at, taken, blocks: [...blocks] };
 }
 
 /**
  * Places left for a slot.
  *
- * @param wish the slot without its buffer
- * @param blocks ranges in which nothing may be booked; a buffer may reach into one, as it may beyond the closing time
+ * @param slot without its buffer, which may reach into a block as it may reach beyond the closing time
  */
 export function remaining(
-  wish: Range & { readonly bufferMinutes: number },
+  { at, taken, blocks }: Occupancy,
   capacity: number,
-  occupations: Iterable<Occupation>,
-  blocks: Iterable<Range>,
+  slot: Range & { readonly bufferMinutes: number },
 ): number {
-  for (const block of blocks) if (block.start < wish.end && wish.start < block.end) return 0;
-  const range = { start: wish.start, end: wish.end + wish.bufferMinutes * minuteMs };
-  return Math.max(0, capacity - peak(range, occupations));
+  for (const block of blocks) if (block.start < slot.end && slot.start < block.end) return 0;
+  const end = slot.end + slot.bufferMinutes * minuteMs;
+  let low = 0;
+  let high = at.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((at[middle] as number) <= slot.start) low = middle + 1;
+    else high = middle;
+  }
+  let most = low === 0 ? 0 : (taken[low - 1] as number);
+  for (let index = low; index < at.length && (at[index] as number) < end; index++) {
+    most = Math.max(most, taken[index] as number);
+  }
+  return Math.max(0, capacity - most);
 }

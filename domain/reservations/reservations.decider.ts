@@ -39,6 +39,7 @@ import {
   waitlistEntryAfter,
   windowsOf,
 } from "./reservations.policy.js";
+import type { Judged } from "./slots.policy.js";
 
 export type CustomerHold = {
   readonly holdId: string;
@@ -54,11 +55,6 @@ export type ReservationsState = {
   readonly holds: PersistentMap<CustomerHold>;
   readonly waitlist: PersistentMap<WaitlistEntry>;
 };
-
-/** The slot a request is about as the opening hours and the definition judge it, or why it cannot be had. */
-export type Judged =
-  | { readonly candidates: readonly Candidate[]; readonly rejection?: undefined }
-  | { readonly rejection: Rejection };
 
 /** What the slotbook said. */
 export type Outcome =
@@ -309,7 +305,8 @@ function change(command: Of<"ChangeReservation">, state: ReservationsState): Dec
   if (!found) return refuse(notFound);
   const { start } = timesOf(found);
   if (!isOpen(found) || start <= now) return refuse(notChangeable(found));
-  const notes = command.notes === undefined || (command.notes || null) === found.notes ? undefined : command.notes || null;
+  const notes =
+    command.notes === undefined || (command.notes || null) === found.notes ? undefined : command.notes || null;
   if (!move || staysAsItIs(found, move)) {
     return notes === undefined ? accept() : accept(NotesChanged.create({ reservationId, notes }));
   }

@@ -2,7 +2,7 @@ import { accept, type Decider, type Decision, type Placed, refuse, unreachable }
 import { PersistentMap } from "../core/persistent-map.js";
 import { rejection } from "../core/rejection.js";
 import { isNewer, type SourceRevision } from "../core/source-revision.js";
-import { type Occupation, occupied, remaining } from "./capacity.policy.js";
+import { type Occupancy, type Occupation, occupancyOf, occupied, remaining } from "./capacity.policy.js";
 import { kept, type PromisedSlot, type Range } from "./opening-hours.js";
 import {
   HeldPlaceLapsed,
@@ -153,9 +153,7 @@ function decide(command: SlotbookCommand, state: SlotbookState): Decision<Slotbo
       if (placesLeft(state, command, { holdId: command.replaces }) < partySize) {
         return refuse(rejection("conflict", "SLOT_TAKEN"));
       }
-      return accept(
-        PlaceHeld.create({ holdId, customerId, definitionId, slot, bufferMinutes, partySize, expiresAt }),
-      );
+      return accept(PlaceHeld.create({ holdId, customerId, definitionId, slot, bufferMinutes, partySize, expiresAt }));
     }
     case "ReleaseHold": {
       const hold = state.holds.get(command.holdId);
@@ -219,33 +217,28 @@ function setBlock(
 /** What is not counted against a wish: other claims of its own reservation, and the hold it is made under. */
 export type NotCounted = { readonly reservationId?: string | null; readonly holdId?: string | null };
 
-/** Places left on this day for a slot; negative never. */
-export function placesLeft(
-  state: SlotbookState,
-  wish: Pick<PlaceWish, "slot" | "bufferMinutes" | "capacity"> & { readonly now: number },
-  notCounted: NotCounted = {},
-): number {
+/** What is taken on this day: by claims, by holds that are live, and by blocks. */
+export function occupancy(state: SlotbookState, now: number, notCounted: NotCounted = {}): Occupancy {
+  const { reservationId, holdId } = notCounted;
+  const occupations: Occupation[] = [];
+  for (const claim of state.claims.values()) if (claim.reservationId !== reservationId) occupations.push(claim);
+  for (const hold of state.holds.values()) if (hold.holdId !== holdId && isLive(hold, now)) occupations.push(hold);
+  const blocks: Range[] = [];
+  for (const { range } of state.blocks.values()) if (range) blocks.push(range);
+  return occupancyOf(occupations, blocks);
+}
+
+function placesLeft(state: SlotbookState, wish: PlaceWish & { readonly now: number }, notCounted: NotCounted): number {
   const { start, end } = kept(wish.slot);
-  return remaining(
-    { start, end, bufferMinutes: wish.bufferMinutes },
-    wish.capacity,
-    occupationsOf(state, wish.now, notCounted),
-    blockedRanges(state),
-  );
+  const slot = { start, end, bufferMinutes: wish.bufferMinutes };
+  return remaining(occupancy(state, wish.now, notCounted), wish.capacity, slot);
 }
 
-/** Everything that takes places on this day: claims, and holds that are live. */
-export function* occupationsOf(
-  state: SlotbookState,
-  now: number,
-  { reservationId, holdId }: NotCounted = {},
-): Generator<Occupation> {
-  for (const other of state.claims.values()) if (other.reservationId !== reservationId) yield other;
-  for (const hold of state.holds.values()) if (hold.holdId !== holdId && isLive(hold, now)) yield hold;
-}
-
-export function* blockedRanges(state: SlotbookState): Generator<Range> {
-  for (const { range } of state.blocks.values()) if (range) yield range;
+/** Places claimed on this day: with it the less busy of two resources is found. */
+export function loadOf(state: SlotbookState): number {
+  let load = 0;
+  for (const { partySize } of state.claims.values()) load += partySize;
+  return load;
 }
 
 /** Whether a hold still keeps its place. */
