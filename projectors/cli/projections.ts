@@ -4,8 +4,9 @@ import { startProgress } from "#infrastructure/progress.js";
 import type { CursorRow, GenerationRow } from "#infrastructure/read-models.js";
 import { cursorRows, generationRows, packRow, readModelKey } from "#infrastructure/read-models.js";
 import { projections } from "../registry.js";
+import { Bell } from "../runner/bell.js";
 import type { AnyProjection } from "../runner/projection.js";
-import { type RequestRow, request, requestRows, type Wish } from "../runner/requests.js";
+import { type RequestRow, request, requestRows, type Wish, watchRequests } from "../runner/requests.js";
 import { verifyProjections } from "../runner/verify.js";
 import { allowChange, withContext } from "./context.js";
 import { CommandFailed, type Outcome, table } from "./output.js";
@@ -174,18 +175,25 @@ export function verify(names: readonly string[], options: { readonly limit: stri
 export async function carryOut(database: Db, wishes: readonly Wish[], waitMs: number): Promise<RequestRow[]> {
   const ids: string[] = [];
   for (const wish of wishes) ids.push(await request(database, wish));
-  const deadline = Date.now() + waitMs;
-  for (;;) {
-    const rows = await requestRows(database)
-      .find({ _id: { $in: ids } })
-      .toArray();
-    const failed = rows.find(({ state }) => state === "failed");
-    if (failed) throw new CommandFailed("refused", `${failed.projection}: ${failed.detail ?? "refused by the runner"}`);
-    if (rows.length === ids.length && rows.every(({ state }) => state === "done")) return rows;
-    if (Date.now() > deadline) {
-      throw new CommandFailed("stopped", "not finished yet; the runner goes on, see projections list");
+  const late = AbortSignal.timeout(waitMs);
+  const bell = new Bell();
+  const unwatch = watchRequests(database, () => bell.ring());
+  try {
+    for (;;) {
+      const rows = await requestRows(database)
+        .find({ _id: { $in: ids } })
+        .toArray();
+      const failed = rows.find(({ state }) => state === "failed");
+      if (failed)
+        throw new CommandFailed("refused", `${failed.projection}: ${failed.detail ?? "refused by the runner"}`);
+      if (rows.length === ids.length && rows.every(({ state }) => state === "done")) return rows;
+      if (late.aborted) {
+        throw new CommandFailed("stopped", "not finished yet; the runner goes on, see projections list");
+      }
+      await bell.wait(1_000, late);
     }
-    await new Promise((resolve) => setTimeout(resolve, 200));
+  } finally {
+    unwatch();
   }
 }
 

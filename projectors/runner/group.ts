@@ -1,23 +1,18 @@
 import type { Db } from "mongodb";
 import type { Logger } from "pino";
 import type { OwnerKey } from "#domain/core/identifiers.js";
-import {
-  type EventStore,
-  type LogPosition,
-  logStart,
-  type StoredEvent,
-  StoreUnavailable,
-} from "#infrastructure/event-store.js";
-import { isMongoUnavailable } from "#infrastructure/mongo.js";
+import { type EventStore, type LogPosition, logStart, type StoredEvent } from "#infrastructure/event-store.js";
 import { type CursorRow, packRow, type StopRow } from "#infrastructure/read-models.js";
-import { type Advance, type Cursors, Fenced, memberName } from "./cursors.js";
+import { type Cursors, Fenced, memberName, type Progress } from "./cursors.js";
 import type { EventOpener, LogEvent } from "./fold.js";
 import { pause } from "./lease.js";
 import { DocumentRefused } from "./document-writer.js";
 import { type FoldedBatch, type Member, ProjectionStopped } from "./member.js";
+import { openEvents } from "./opening.js";
 import { describeError, parkedRows, saveParked } from "./parked.js";
 import type { RunnerMetrics } from "#infrastructure/metrics.js";
 import { ForeignStore, LogFeed } from "./subscription.js";
+import { WriteBehind } from "./write-behind.js";
 
 /** What every group of a runner works with. */
 export type GroupDependencies = {
@@ -67,27 +62,19 @@ export class Group {
   #needed: ReadonlySet<string> = new Set();
   #feed: LogFeed | undefined;
   readonly #tasks: { run: () => Promise<void>; reject: (error: Error) => void }[] = [];
-  /** Resolves when all batches folded so far are stored and the cursor has passed them. */
-  #settled: Promise<void> = Promise.resolve();
-  #inFlight = 0;
-  #onRoom: (() => void) | undefined;
-  #failure: unknown;
-  #unsaved: Advance | undefined;
-  #saving: Promise<void> | undefined;
-  /** Where the cursor's row stands in MongoDB. */
-  #saved: LogPosition;
+  #writes: WriteBehind;
   #ended = false;
 
   constructor(row: CursorRow, members: readonly Member[], dependencies: GroupDependencies) {
     this.id = row._id;
     this.members = [...members];
     this.position = row.position;
-    this.#saved = row.position;
     this.#event = row.event;
     this.#events = row.events;
     this.#storeEpoch = row.storeEpoch;
     this.#stopped = row.stopped;
     this.#dependencies = dependencies;
+    this.#writes = this.#writesFrom(row.position);
   }
 
   get row(): Omit<CursorRow, "leaseEpoch"> {
@@ -131,7 +118,7 @@ export class Group {
         if (error instanceof DocumentRefused) {
           for (const member of this.members) if (error.generation === member.name) member.refuse(error);
         }
-        if (this.#saved !== started) wait = backOffMs.first;
+        if (this.#writes.saved !== started) wait = backOffMs.first;
         this.#dependencies.log.warn(
           { err: error, group: this.id, retryInMs: wait },
           "a batch failed, folding it again",
@@ -160,18 +147,23 @@ export class Group {
     const row = await this.#dependencies.cursors.read(this.id);
     if (!row) throw new Fenced(this.id);
     this.position = row.position;
-    this.#saved = row.position;
     this.#event = row.event;
     this.#events = row.events;
-    this.#failure = undefined;
-    this.#settled = Promise.resolve();
-    this.#unsaved = undefined;
+    this.#writes = this.#writesFrom(row.position);
     this.caughtUp = false;
     for (const member of this.members) {
       const found = row.members.find((candidate) => memberName(candidate) === member.name);
       await member.reset(found?.parked ?? [], row.position === logStart);
     }
     this.membersChanged();
+  }
+
+  #writesFrom(position: LogPosition): WriteBehind {
+    return new WriteBehind(this.#dependencies.cursors, this.id, position, () => this.#feed?.wake());
+  }
+
+  get #progress(): Progress {
+    return { position: this.position, event: this.#event, events: this.#events };
   }
 
   membersChanged(): void {
@@ -212,7 +204,7 @@ export class Group {
           await this.settle();
           await this.#tasks.shift()?.run();
         }
-        if (this.#failure) throw this.#failure;
+        this.#writes.check();
         if (news.length > 1 && news.length < smallBatch) await pause(gatherMs, signal);
       }
       await this.settle();
@@ -238,30 +230,11 @@ export class Group {
     if (last) this.#event = { id: last.id, position: last.position };
     this.#events += events.length;
     const parkingChanged = folded.some(({ batch }) => batch.parkingChanged);
-    const progress = { position, event: this.#event, events: this.#events };
-    const moved = parkingChanged ? { ...progress, members: this.members.map((member) => member.row) } : progress;
-
-    this.#inFlight++;
-    const stored = everyOf(folded.map(({ member, batch }) => this.#store(member, batch, started)));
-    const earlier = this.#settled;
-    this.#settled = (async () => {
-      // Both, whatever becomes of either: when this rejects, nothing of ours may still be on its way.
-      const outcomes = await Promise.allSettled([earlier, stored]);
-      this.#inFlight--;
-      const failed = outcomes.find((outcome) => outcome.status === "rejected");
-      if (failed) this.#fail(failed.reason);
-      else this.#saveLater(moved);
-      this.#onRoom?.();
-      if (failed) throw failed.reason;
-    })();
-    this.#settled.catch(() => {}); // told by #fail
-    const most = events.length < smallBatch ? 1 : mostInFlight;
-    while (this.#inFlight >= most && !this.#failure) {
-      await new Promise<void>((resolve) => {
-        this.#onRoom = resolve;
-      });
-    }
-    if (this.#failure) throw this.#failure;
+    const moved = parkingChanged
+      ? { ...this.#progress, members: this.members.map((member) => member.row) }
+      : this.#progress;
+    this.#writes.follow(everyOf(folded.map(({ member, batch }) => this.#store(member, batch, started))), moved);
+    await this.#writes.room(events.length < smallBatch ? 1 : mostInFlight);
   }
 
   /**
@@ -289,8 +262,7 @@ export class Group {
   async become(members: readonly Member[]): Promise<void> {
     this.members = [...members];
     this.membersChanged();
-    const progress = { position: this.position, event: this.#event, events: this.#events };
-    this.#saveLater({ ...progress, members: this.members.map((member) => member.row) });
+    this.#writes.save({ ...this.#progress, members: this.members.map((member) => member.row) });
     await this.settle();
   }
 
@@ -301,10 +273,8 @@ export class Group {
   }
 
   /** Waits until all that was folded is stored and the cursor has passed it. */
-  async settle(): Promise<void> {
-    await this.#settled.catch(() => {});
-    await this.#saving?.catch(() => {});
-    if (this.#failure) throw this.#failure;
+  settle(): Promise<void> {
+    return this.#writes.settle();
   }
 
   /** Applies the parked events of an owner in order, as far as that goes. To be run as an exclusive task. */
@@ -322,8 +292,7 @@ export class Group {
       await parkedRows(database).deleteOne({ _id: row._id });
       applied++;
     }
-    const progress = { position: this.position, event: this.#event, events: this.#events };
-    this.#saveLater({ ...progress, members: this.members.map((each) => each.row) });
+    this.#writes.save({ ...this.#progress, members: this.members.map((each) => each.row) });
     await this.settle();
     return { applied, left: rows.length - applied };
   }
@@ -336,42 +305,9 @@ export class Group {
     metrics.batchDuration.observe({ projection: name }, (performance.now() - started) / 1000);
   }
 
-  /** Opens what somebody here needs opened; keys are fetched for the whole batch at once. */
-  async #open(events: readonly StoredEvent[]): Promise<LogEvent[]> {
+  #open(events: readonly StoredEvent[]): Promise<LogEvent[]> {
     const { newest, opener } = this.#dependencies;
-    const opened: LogEvent[] = [];
-    const waiting: Promise<void>[] = [];
-    for (const stored of events) {
-      const type = newest.get(stored.type) ?? stored.type;
-      if (!this.#needed.has(type)) {
-        opened.push({ stored, type, opened: { kind: "sealed" } });
-        continue;
-      }
-      const place = opened.length;
-      const bad = (error: unknown): LogEvent => {
-        if (isInfrastructureError(error)) throw error;
-        return { stored, type, opened: { kind: "bad", error } };
-      };
-      try {
-        const result = opener.deserialize(stored);
-        if (result instanceof Promise) {
-          opened.push({ stored, type, opened: { kind: "sealed" } });
-          const fill = (event: LogEvent) => {
-            opened[place] = event;
-          };
-          waiting.push(
-            result.then(
-              (result) => fill({ stored, type, opened: result }),
-              (error) => fill(bad(error)),
-            ),
-          );
-        } else opened.push({ stored, type, opened: result });
-      } catch (error) {
-        opened.push(bad(error));
-      }
-    }
-    if (waiting.length > 0) await Promise.all(waiting);
-    return opened;
+    return openEvents(events, { opener, newest, needed: this.#needed });
   }
 
   /** Folds a batch for every member; those at fault leave, the others go on. */
@@ -421,12 +357,8 @@ export class Group {
     await cursors.put(own);
     this.members = this.members.filter((other) => other !== member);
     if (this.members.length > 0) {
-      await cursors.advance(this.id, this.#saved, {
-        position: this.position,
-        event: this.#event,
-        events: this.#events,
-        members: this.members.map((other) => other.row),
-      });
+      this.#writes.save({ ...this.#progress, members: this.members.map((other) => other.row) });
+      await this.settle();
     }
     this.membersChanged();
     onStopped(member, own);
@@ -435,48 +367,13 @@ export class Group {
   /** The event at which the projection stopped once is applied now. */
   async #passStop(): Promise<void> {
     await this.settle();
-    const progress = { position: this.position, event: this.#event, events: this.#events };
-    await this.#dependencies.cursors.advance(this.id, this.#saved, { ...progress, stopped: null });
+    this.#writes.save({ ...this.#progress, stopped: null });
+    await this.settle();
     this.#stopped = undefined;
-  }
-
-  /** Moves the cursor behind the stored batches: one update on its way, the latest place next. */
-  #saveLater(progress: Advance): void {
-    this.#unsaved = { ...(this.#unsaved?.members ? { members: this.#unsaved.members } : {}), ...progress };
-    this.#saving ??= this.#save().finally(() => {
-      this.#saving = undefined;
-    });
-    this.#saving.catch((error) => this.#fail(error));
-  }
-
-  async #save(): Promise<void> {
-    while (this.#unsaved) {
-      const progress = this.#unsaved;
-      this.#unsaved = undefined;
-      if (progress.position === this.#saved && !progress.members) continue;
-      await this.#dependencies.cursors.advance(this.id, this.#saved, progress);
-      this.#saved = progress.position;
-    }
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??= error;
-    this.#onRoom?.();
-    this.#feed?.wake();
   }
 }
 
 /** Waits for all of them, then throws the first failure if there was one. */
 async function everyOf(promises: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(promises)) if (outcome.status === "rejected") throw outcome.reason;
-}
-
-/** Whether an error says that a service is away, rather than that an event is bad. */
-function isInfrastructureError(error: unknown): boolean {
-  return (
-    error instanceof StoreUnavailable ||
-    isMongoUnavailable(error) ||
-    // Wrong master keys: no event can be opened, and none is to blame.
-    (error instanceof Error && error.name === "MasterKeyMismatch")
-  );
 }

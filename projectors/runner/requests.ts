@@ -51,3 +51,16 @@ export async function markRunning(database: Db, id: string, building: number): P
 export async function finish(database: Db, id: string, state: "done" | "failed", detail: string): Promise<void> {
   await requestRows(database).updateOne({ _id: id }, { $set: { state, detail, finishedAt: new Date() } });
 }
+
+/**
+ * Tells when a request was made or answered. A help only: after a fault of the connection it is silent, so whoever
+ * waits looks by itself now and then.
+ *
+ * @returns ends the telling
+ */
+export function watchRequests(database: Db, tell: () => void): () => void {
+  const changes = requestRows(database).watch();
+  changes.on("change", tell);
+  changes.on("error", () => {});
+  return () => void changes.close().catch(() => {});
+}

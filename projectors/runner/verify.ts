@@ -3,8 +3,9 @@ import type { Db, Document } from "mongodb";
 import type { EventDefinition } from "#domain/core/event-definition.js";
 import { type EventStore, type LogPosition, logStart, type StoredEvent } from "#infrastructure/event-store.js";
 import { cursorRows, generationName, generationRows, packRow, readModelKey } from "#infrastructure/read-models.js";
-import { type EventOpener, type LogEvent, newestTypes } from "./fold.js";
+import { type EventOpener, newestTypes } from "./fold.js";
 import { MemoryReadModel } from "./memory.js";
+import { openEvents } from "./opening.js";
 import type { AnyProjection } from "./projection.js";
 
 /** One place where a live document is not what the log says. */
@@ -69,7 +70,7 @@ export async function verifyProjections(
     );
     const log = eventStore.readLog({ after: lowest(folded), until: highest(reached) });
     for await (const batch of batches(log)) {
-      for (const event of await openAll(batch, opener, newest)) {
+      for (const event of await openEvents(batch, { opener, newest })) {
         const { position } = event.stored;
         for (const [index, model] of models.entries()) {
           if (position > at(folded, index) && position <= at(reached, index)) model.apply(event);
@@ -197,22 +198,4 @@ async function* batches(log: AsyncIterable<StoredEvent>): AsyncGenerator<StoredE
     batch = [];
   }
   if (batch.length > 0) yield batch;
-}
-
-/** Opens events as the runner does: one that cannot be opened is `bad`, for every projection alike. */
-export async function openAll(
-  batch: readonly StoredEvent[],
-  opener: EventOpener,
-  newest: ReadonlyMap<string, string>,
-): Promise<LogEvent[]> {
-  return Promise.all(
-    batch.map(async (stored): Promise<LogEvent> => {
-      const type = newest.get(stored.type) ?? stored.type;
-      try {
-        return { stored, type, opened: await opener.deserialize(stored) };
-      } catch (error) {
-        return { stored, type, opened: { kind: "bad", error } };
-      }
-    }),
-  );
 }
