@@ -8,6 +8,8 @@ import { createEventSerializer, type EventSerializer } from "#infrastructure/eve
 import type { EventStore } from "#infrastructure/event-store.js";
 import { type OrgSettings, openOrgSettings, type OrgProviders } from "#infrastructure/org-settings.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import { createSmsSender, type SmsSender } from "#infrastructure/providers/sms.js";
+import { createMailSender, type MailSender } from "#infrastructure/providers/smtp.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
 import { createServerKey, type ServerKey } from "#infrastructure/server-key.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
@@ -23,18 +25,27 @@ export type WorkerDependencies = {
   readonly readModels: ReadModels;
   readonly orgSettings: OrgSettings;
   readonly serverKey: ServerKey;
+  readonly mail: MailSender;
+  readonly sms: SmsSender;
   readonly clock: () => Date;
   readonly log: Logger;
 };
 
 /** The part of the environment that the worker needs. */
-export const workerEnvironment = [...storeEnvironment, "REDIS_URL", "ORG_SETTINGS_FILE", "SERVER_KEY"] as const;
+export const workerEnvironment = [
+  ...storeEnvironment,
+  "REDIS_URL",
+  "ORG_SETTINGS_FILE",
+  "SERVER_KEY",
+  "SMTP_URL",
+  "TWILIO_BASE_URL",
+] as const;
 
 /** Read models that the worker looks things up in. */
 const documents = [dueWorkDocument];
 
 /** Providers that the worker calls. */
-const uses: readonly (keyof OrgProviders)[] = [];
+const uses: readonly (keyof OrgProviders)[] = ["mail", "sms"];
 
 type Surroundings = {
   readonly log: Logger;
@@ -52,14 +63,17 @@ export async function openWorkerDependencies(
   environment: Pick<Environment, (typeof workerEnvironment)[number] | "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">,
   { log, onStop, clock = () => new Date() }: Surroundings,
 ): Promise<WorkerDependencies> {
-  const production =
-    environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes("ORG_SETTINGS_FILE");
+  const strict = (name: string) =>
+    environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes(name);
+  const production = strict("ORG_SETTINGS_FILE");
   const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, { production, uses, log });
   onStop("org settings", orgSettings.close);
   const { eventStore, database, keys } = openStores(environment, { name: "worker", log, onStop });
   const readModels = await openReadModels(database, documents, log);
   onStop("read models", () => readModels.close());
   const serializer = createEventSerializer(storedEvents, keys);
+  const mail = createMailSender({ url: environment.SMTP_URL, orgSettings, demandTls: strict("SMTP_URL") });
+  onStop("mail", () => mail.close());
   return {
     eventStore,
     database,
@@ -69,6 +83,8 @@ export async function openWorkerDependencies(
     readModels,
     orgSettings,
     serverKey: createServerKey(environment.SERVER_KEY),
+    mail,
+    sms: createSmsSender({ baseUrl: environment.TWILIO_BASE_URL, orgSettings }),
     clock,
     log,
   };

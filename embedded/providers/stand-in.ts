@@ -27,3 +27,6 @@ export type HttpStandIn = {
   /** What can be asked of it besides: `POST /control/<name>/<action>` with a JSON body; the result is answered as JSON. */
   readonly actions?: Readonly<Record<string, (body: unknown) => unknown>>;
 };
+
+/** A stand-in that speaks a protocol of its own, on a port of its own. */
+export type StandInServer = { readonly port: number; stop(): Promise<void> };

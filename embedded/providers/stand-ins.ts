@@ -1,18 +1,18 @@
 import { join } from "node:path";
+import { mailPage } from "./mail-page.js";
+import { Mailbox } from "./mailbox.js";
 import { serveStandIns } from "./server.js";
-import type { HttpStandIn } from "./stand-in.js";
+import { startSmtp } from "./smtp.js";
+import type { HttpStandIn, StandInServer } from "./stand-in.js";
+import { twilioStandIn } from "./twilio.js";
 
 /** Every provider that is played over HTTP: a new one is one line here. */
-const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] = [];
+const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] = [twilioStandIn];
 
-/** Every provider that speaks a protocol of its own: a new one is one line here. */
-const socketStandIns: Readonly<Record<"smtp" | "clamav", ((port: number) => Promise<StandInServer>) | undefined>> = {
-  smtp: undefined,
+/** Every provider that speaks a protocol of its own, besides the mail server: a new one is one line here. */
+const socketStandIns: Readonly<Record<"clamav", ((port: number) => Promise<StandInServer>) | undefined>> = {
   clamav: undefined,
 };
-
-/** A stand-in on a port of its own. */
-export type StandInServer = { readonly port: number; stop(): Promise<void> };
 
 export type StandIns = {
   /** Base URL of the HTTP stand-ins, and of their control endpoint. */
@@ -34,13 +34,14 @@ export async function startStandIns(
   ports: StandInPorts = { http: 0, smtp: 0, clamav: 0 },
   dataFolder?: string,
 ): Promise<StandIns> {
-  const made = httpStandIns.map((make, index) => make(dataFolder && join(dataFolder, `${index}.json`)));
-  const server = await serveStandIns(made, ports.http);
-  const sockets = await Promise.all([socketStandIns.smtp?.(ports.smtp), socketStandIns.clamav?.(ports.clamav)]);
+  const made = httpStandIns.map((make) => make(dataFolder && join(dataFolder, `${make.name}.json`)));
+  const mailbox = new Mailbox(dataFolder && join(dataFolder, "mails.json"));
+  const server = await serveStandIns([...made, mailPage(mailbox)], ports.http);
+  const sockets = await Promise.all([startSmtp(ports.smtp, mailbox), socketStandIns.clamav?.(ports.clamav)]);
   const [smtp, clamav] = sockets;
   return {
     url: server.url,
-    env: standInEnvironment(server.url, { smtp: smtp?.port ?? ports.smtp, clamav: clamav?.port ?? ports.clamav }),
+    env: standInEnvironment(server.url, { smtp: smtp.port, clamav: clamav?.port ?? ports.clamav }),
     stop: async () => {
       await Promise.all([server.stop(), ...sockets.map((socket) => socket?.stop())]);
     },

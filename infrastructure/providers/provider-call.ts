@@ -52,6 +52,14 @@ export class ProviderFault extends Error {
   }
 }
 
+/** The provider will not deliver to this recipient: its number or mailbox does not exist, or wants no messages. */
+export class RecipientRefused extends ProviderFault {
+  constructor(provider: ProviderName, options?: { cause?: unknown }) {
+    super(provider, "the recipient is refused", options);
+    this.name = "RecipientRefused";
+  }
+}
+
 /** The org has no credentials for this provider: 422 `INTEGRATION_NOT_CONFIGURED`. */
 export class IntegrationNotConfigured extends Error {
   constructor(readonly provider: ProviderName) {
