@@ -38,6 +38,7 @@ client-data is running (ready after ${seconds.toFixed(1)} s; data in ${relative(
 
   API reference   ${file.docs}
   API             ${base}/...   (header orgid: ${file.org})
+  Mails           ${file.providers}/mail/   (whatever the service sends; SMS: POST ${file.providers}/control/twilio/messages)
   Sign-in         ${file.issuer}   (OpenID Connect; more tokens: npm run token -- --customer ID)
 
 A token of ${customer?.name} (${customer?.id}):
