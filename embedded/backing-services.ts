@@ -3,11 +3,13 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChildSpec } from "./child.js";
 import { accepts, askLine } from "./ports.js";
+import { findServer, type ProvisionOptions } from "./provision.js";
 
 const dist = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** The servers that stand in, on this machine, for what an installation runs elsewhere. */
-export type BackingService = "eventStore" | "mongodb" | "redis" | "s3" | "providers";
+export const backingServices = ["eventStore", "mongodb", "redis", "s3", "providers"] as const;
+export type BackingService = (typeof backingServices)[number];
 
 export type BackingServicePlan = {
   readonly port: number;
@@ -16,17 +18,53 @@ export type BackingServicePlan = {
   readonly logFile: string;
 };
 
-export const s3Bucket = "client-data";
+const s3Bucket = "client-data";
 /** Fixed by the local S3 server, which serves this machine only. */
-export const s3Credentials = { accessKey: "S3RVER", secretKey: "S3RVER" };
+const s3Credentials = { accessKey: "S3RVER", secretKey: "S3RVER" };
 
 /** Compiled entry of one of our own processes, for `node`. */
 export function entry(path: string): string {
   return join(dist, path);
 }
 
+/** How a service is started; its program is found or fetched first. */
+export async function backingSpec(
+  service: BackingService,
+  plan: BackingServicePlan,
+  also: { readonly provision: ProvisionOptions; readonly ports: Parameters<typeof providersSpec>[1] },
+): Promise<ChildSpec> {
+  switch (service) {
+    case "eventStore":
+      return eventStoreSpec(plan);
+    case "mongodb":
+      return mongodSpec(await findServer("mongod", also.provision), plan);
+    case "redis":
+      return valkeySpec(await findServer("valkey", also.provision), plan);
+    case "s3":
+      return s3Spec(plan);
+    case "providers":
+      return providersSpec(plan, also.ports);
+  }
+}
+
+/** The environment by which our processes find a service on this machine; each provider has its own variables. */
+export const backingEnvironment: Readonly<
+  Record<Exclude<BackingService, "providers">, (port: number) => Record<string, string>>
+> = {
+  eventStore: (port) => ({ EVENTSTORE_URL: `esdb://127.0.0.1:${port}?tls=false` }),
+  mongodb: (port) => ({ MONGODB_URL: `mongodb://127.0.0.1:${port}/?replicaSet=${replicaSet}` }),
+  redis: (port) => ({ REDIS_URL: `redis://127.0.0.1:${port}` }),
+  s3: (port) => ({
+    S3_ENDPOINT: `http://127.0.0.1:${port}`,
+    S3_ACCESS_KEY: s3Credentials.accessKey,
+    S3_SECRET_KEY: s3Credentials.secretKey,
+    S3_BUCKET: s3Bucket,
+    S3_REGION: "us-east-1",
+  }),
+};
+
 /** The embedded event store, talking the EventStoreDB protocol. */
-export function eventStoreSpec({ port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+function eventStoreSpec({ port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
   return {
     name: "eventStore",
     title: "event store",
@@ -37,12 +75,8 @@ export function eventStoreSpec({ port, dataFolder, logFile }: BackingServicePlan
   };
 }
 
-export function eventStoreUrl(port: number): string {
-  return `esdb://127.0.0.1:${port}?tls=false`;
-}
-
 /** A mongod as a replica set of one: transactions and change streams need a replica set. */
-export function mongodSpec(program: string, { port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+function mongodSpec(program: string, { port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
   // prettier-ignore
   const args = [
     "--replSet",
@@ -77,10 +111,6 @@ export function mongodSpec(program: string, { port, dataFolder, logFile }: Backi
 }
 
 const replicaSet = "client-data";
-
-export function mongodbUrl(port: number): string {
-  return `mongodb://127.0.0.1:${port}/?replicaSet=${replicaSet}`;
-}
 
 /** Names the port at which the data below a folder are a replica set already. */
 const replicaSetMark = "replica-set-port";
@@ -123,7 +153,7 @@ async function isPrimary(port: number): Promise<boolean> {
 }
 
 /** Valkey or Redis, durable to within a second, never evicting: BullMQ's jobs are not a cache. */
-export function valkeySpec(program: string, { port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+function valkeySpec(program: string, { port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
   // prettier-ignore
   const args = [
     "--bind",
@@ -151,11 +181,7 @@ export function valkeySpec(program: string, { port, dataFolder, logFile }: Backi
   };
 }
 
-export function redisUrl(port: number): string {
-  return `redis://127.0.0.1:${port}`;
-}
-
-export function s3Spec({ port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
+function s3Spec({ port, dataFolder, logFile }: BackingServicePlan): ChildSpec {
   // prettier-ignore
   const args = [
     entry("embedded/s3-server.js"),
@@ -177,7 +203,7 @@ export function s3Spec({ port, dataFolder, logFile }: BackingServicePlan): Child
 }
 
 /** Stripe, PayPal, Google Places, Twilio, a mail server and a virus scanner, played by one process. */
-export function providersSpec(
+function providersSpec(
   { port, dataFolder, logFile }: BackingServicePlan,
   ports: { readonly smtp: number; readonly clamav: number },
 ): ChildSpec {

@@ -3,17 +3,10 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   type BackingService,
-  eventStoreSpec,
-  eventStoreUrl,
-  mongodbUrl,
-  mongodSpec,
+  backingEnvironment,
+  backingServices,
+  backingSpec,
   prepareFolders,
-  providersSpec,
-  redisUrl,
-  s3Bucket,
-  s3Credentials,
-  s3Spec,
-  valkeySpec,
 } from "./backing-services.js";
 import { type Child, type ChildSpec, startChild } from "./child.js";
 import { type DataFolder, defaultCacheFolder, openDataFolder } from "./data-folder.js";
@@ -22,7 +15,6 @@ import { localOrgSettings } from "./local-org.js";
 import { localOrg, people } from "./people.js";
 import { isPortFree, pickPorts } from "./ports.js";
 import { type ProductProcess, productSpec } from "./products.js";
-import { findServer } from "./provision.js";
 import { standInEnvironment } from "./providers/stand-ins.js";
 import type { Settings } from "./settings.js";
 
@@ -166,18 +158,11 @@ export async function startStack(settings: Settings, say: (line: string) => void
       logFile: join(folder.path, "logs", `${directoryOf[name]}.log`),
     });
     const provision = { cacheFolder: defaultCacheFolder, say, signal };
-    const specs: Record<BackingService, () => Promise<ChildSpec>> = {
-      eventStore: async () => eventStoreSpec(plan("eventStore")),
-      mongodb: async () => mongodSpec(await findServer("mongod", provision), plan("mongodb")),
-      redis: async () => valkeySpec(await findServer("valkey", provision), plan("redis")),
-      s3: async () => s3Spec(plan("s3")),
-      providers: async () => providersSpec(plan("providers"), ports),
-    };
-    const backing = (Object.keys(specs) as BackingService[]).filter((name) => settings.given[name] === undefined);
+    const backing = backingServices.filter((name) => settings.given[name] === undefined);
     await allOrFirstFailure(
       backing.map(async (name) => {
         await prepareFolders(plan(name));
-        await launch(name, await specs[name]());
+        await launch(name, await backingSpec(name, plan(name), { provision, ports }));
       }),
     );
 
@@ -312,18 +297,10 @@ async function productEnvironment(
   if (!settings.orgSettingsFile) await folder.write("org-settings.json", localOrgSettings(localOrg, issuerUrl));
   const environment = {
     NODE_ENV: process.env.NODE_ENV || "development",
-    EVENTSTORE_URL: given.eventStore ?? eventStoreUrl(ports.eventStore),
-    MONGODB_URL: given.mongodb ?? mongodbUrl(ports.mongodb),
-    REDIS_URL: given.redis ?? redisUrl(ports.redis),
-    ...(given.s3
-      ? {}
-      : {
-          S3_ENDPOINT: `http://127.0.0.1:${ports.s3}`,
-          S3_ACCESS_KEY: s3Credentials.accessKey,
-          S3_SECRET_KEY: s3Credentials.secretKey,
-          S3_BUCKET: s3Bucket,
-          S3_REGION: "us-east-1",
-        }),
+    ...(given.eventStore ? { EVENTSTORE_URL: given.eventStore } : backingEnvironment.eventStore(ports.eventStore)),
+    ...(given.mongodb ? { MONGODB_URL: given.mongodb } : backingEnvironment.mongodb(ports.mongodb)),
+    ...(given.redis ? { REDIS_URL: given.redis } : backingEnvironment.redis(ports.redis)),
+    ...(given.s3 ? {} : backingEnvironment.s3(ports.s3)),
     ORG_SETTINGS_FILE: orgSettingsFile,
     MASTER_KEYS: settings.masterKeys ?? secrets.masterKeys,
     SERVER_KEY: settings.serverKey ?? serverKey,

@@ -5,23 +5,14 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type BackingService,
+  backingEnvironment,
+  backingSpec,
   entry,
-  eventStoreSpec,
-  eventStoreUrl,
-  mongodbUrl,
-  mongodSpec,
   prepareFolders,
-  providersSpec,
-  redisUrl,
-  s3Bucket,
-  s3Credentials,
-  s3Spec,
-  valkeySpec,
 } from "../../embedded/backing-services.js";
-import { type Child, type ChildSpec, diesWithParent, startChild } from "../../embedded/child.js";
+import { type Child, diesWithParent, startChild } from "../../embedded/child.js";
 import { defaultCacheFolder } from "../../embedded/data-folder.js";
 import { pickPorts } from "../../embedded/ports.js";
-import { findServer } from "../../embedded/provision.js";
 import { type StackFile, stackFileName } from "../../embedded/stack.js";
 
 /** Running servers for a test, each on a free port, with data in a folder that goes when they stop. */
@@ -60,7 +51,9 @@ export async function startBackingServices(
           logFile: join(folder, "logs", `${service}.log`),
         };
         await prepareFolders(plan);
-        const child = startChild(await specOf[service](plan));
+        const child = startChild(
+          await backingSpec(service, plan, { provision, ports: await pickPorts(["smtp", "clamav"]) }),
+        );
         children.set(service, child);
         await child.ready;
       }),
@@ -81,28 +74,10 @@ export async function startBackingServices(
   };
 }
 
-type Plan = Parameters<typeof eventStoreSpec>[0];
 const provision = { cacheFolder: defaultCacheFolder, say: (line: string) => process.stderr.write(`${line}\n`) };
 
-const specOf: Record<BackingService, (plan: Plan) => ChildSpec | Promise<ChildSpec>> = {
-  eventStore: eventStoreSpec,
-  mongodb: async (plan) => mongodSpec(await findServer("mongod", provision), plan),
-  redis: async (plan) => valkeySpec(await findServer("valkey", provision), plan),
-  s3: s3Spec,
-  providers: async (plan) => providersSpec(plan, await pickPorts(["smtp", "clamav"])),
-};
-
 const environmentOf: Record<BackingService, (port: number) => Record<string, string>> = {
-  eventStore: (port) => ({ EVENTSTORE_URL: eventStoreUrl(port) }),
-  mongodb: (port) => ({ MONGODB_URL: mongodbUrl(port) }),
-  redis: (port) => ({ REDIS_URL: redisUrl(port) }),
-  s3: (port) => ({
-    S3_ENDPOINT: `http://127.0.0.1:${port}`,
-    S3_ACCESS_KEY: s3Credentials.accessKey,
-    S3_SECRET_KEY: s3Credentials.secretKey,
-    S3_BUCKET: s3Bucket,
-    S3_REGION: "us-east-1",
-  }),
+  ...backingEnvironment,
   providers: (port) => ({ STRIPE_API_BASE: `http://127.0.0.1:${port}` }),
 };
 
