@@ -1,13 +1,19 @@
 import { join } from "node:path";
 import { mailPage } from "./mail-page.js";
 import { Mailbox } from "./mailbox.js";
+import { paypalStandIn } from "./paypal.js";
 import { serveStandIns } from "./server.js";
 import { startSmtp } from "./smtp.js";
 import type { HttpStandIn, StandInServer } from "./stand-in.js";
+import { stripeStandIn } from "./stripe.js";
 import { twilioStandIn } from "./twilio.js";
 
 /** Every provider that is played over HTTP: a new one is one line here. */
-const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] = [twilioStandIn];
+const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] = [
+  twilioStandIn,
+  stripeStandIn,
+  paypalStandIn,
+];
 
 /** Every provider that speaks a protocol of its own, besides the mail server: a new one is one line here. */
 const socketStandIns: Readonly<Record<"clamav", ((port: number) => Promise<StandInServer>) | undefined>> = {

@@ -1,0 +1,311 @@
+import { createHash } from "node:crypto";
+import type Stripe from "stripe";
+import { type Owner, ownerKey } from "#domain/core/identifiers.js";
+import { type OrgProviders, secretValue } from "../org-settings.js";
+import {
+  type AttachOutcome,
+  type IncomingWebhook,
+  type PaymentProvider,
+  type ProviderMethod,
+  WebhookRefused,
+  type WebhookReport,
+  webhookToleranceMs,
+} from "./payment-provider.js";
+import { createProviderCall, type ProviderCallOptions, ProviderFault, ProviderUnavailable } from "./provider-call.js";
+
+export type StripeOptions = {
+  /** Where Stripe is, when it is not api.stripe.com. */
+  readonly apiBase?: string | undefined;
+  readonly settings: NonNullable<OrgProviders["stripe"]>;
+  readonly org: string;
+  readonly onCall?: ProviderCallOptions["onCall"];
+};
+
+/** One try; a slower answer is as good as none, and the same call is made again under the same key. */
+const timeoutMs = 8_000;
+/** A setup intent does not expire at Stripe; we promise no more than a day. */
+const setupIntentMs = 24 * 3_600_000;
+
+/** Kinds of methods that can be saved and charged later. */
+const supportedTypes: readonly string[] = ["card", "link", "paypal", "sepa_debit", "us_bank_account", "bacs_debit"];
+
+/** What a customer may be told of a decline. That a card is reported lost or stolen is not told to who holds it. */
+const safeDeclineCodes: readonly string[] = [
+  "authentication_required",
+  "card_not_supported",
+  "card_velocity_exceeded",
+  "currency_not_supported",
+  "do_not_honor",
+  "expired_card",
+  "generic_decline",
+  "incorrect_cvc",
+  "incorrect_number",
+  "incorrect_zip",
+  "insufficient_funds",
+  "invalid_account",
+  "processing_error",
+  "try_again_later",
+  "withdrawal_count_limit_exceeded",
+];
+
+/** Stripe with the credentials of one org. */
+export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions): PaymentProvider {
+  const call = createProviderCall({ provider: "stripe", timeoutMs, ...(onCall ? { onCall } : {}) });
+  let sdk: Promise<Stripe> | undefined;
+
+  /** The SDK is heavy: it is loaded with the first call. Its own retries are off, ours have one policy for all. */
+  const client = () => {
+    sdk ??= import("stripe").then(({ default: Client }) => {
+      const { protocol, hostname, port } = new URL(apiBase ?? "https://api.stripe.com");
+      return new Client(secretValue(settings.secretKey), {
+        protocol: protocol === "http:" ? "http" : "https",
+        host: hostname,
+        ...(port === "" ? {} : { port }),
+        maxNetworkRetries: 0,
+        timeout: timeoutMs,
+        telemetry: false,
+      });
+    });
+    return sdk;
+  };
+
+  function ask<Result>(work: (stripe: Stripe) => Promise<Result>): Promise<Result> {
+    return call(async () => {
+      try {
+        return await work(await client());
+      } catch (error) {
+        throw translated(error);
+      }
+    });
+  }
+
+  /** The same, with null for a thing that is not there. */
+  async function find<Result>(work: (stripe: Stripe) => Promise<Result>): Promise<Result | null> {
+    try {
+      return await ask(work);
+    } catch (error) {
+      if (error instanceof StripeRefusal && error.code === "resource_missing") return null;
+      throw asFault(error);
+    }
+  }
+
+  const findMethod = async (id: string): Promise<ProviderMethod | null> => {
+    const found = await find((stripe) => stripe.paymentMethods.retrieve(id));
+    return found && methodOf(found);
+  };
+
+  async function detach(id: string, key: string): Promise<void> {
+    try {
+      await ask((stripe) => stripe.paymentMethods.detach(id, {}, { idempotencyKey: `${key}-detach` }));
+    } catch (error) {
+      if (!(error instanceof StripeRefusal) || error.type !== "StripeInvalidRequestError") throw asFault(error);
+      // Refused, but not said why in words for programs: it may be gone, or attached to nobody.
+      const method = await findMethod(id);
+      if (method !== null && method.providerCustomerId !== null) throw asFault(error);
+    }
+  }
+
+  async function tryToAttach(token: string, customer: string, key: string): Promise<AttachOutcome> {
+    try {
+      const attached = await ask((stripe) =>
+        stripe.paymentMethods.attach(token, { customer }, { idempotencyKey: `${key}-attach` }),
+      );
+      return { kind: "attached", method: methodOf(attached) };
+    } catch (error) {
+      if (!(error instanceof StripeRefusal)) throw error;
+      if (error.type === "StripeCardError") return { kind: "declined", declineCode: error.declineCode };
+      if (error.code === "resource_missing")
+        return error.param === "customer" ? { kind: "fault" } : { kind: "unknown" };
+      if (error.type !== "StripeInvalidRequestError") return { kind: "fault" };
+    }
+    // Attached already, to this customer or to another, or not of a kind that can be: the method itself tells.
+    const method = await findMethod(token);
+    if (method === null) return { kind: "unknown" };
+    if (method.providerCustomerId === customer) return { kind: "attached", method };
+    if (method.providerCustomerId !== null) return { kind: "elsewhere" };
+    return supportedTypes.includes(method.type) ? { kind: "unknown" } : { kind: "not-supported" };
+  }
+
+  return {
+    async customerOf(owner) {
+      const metadata = { orgId: owner.org, customerId: owner.customer };
+      // The idempotency key holds for a day; what was made before that is found by its metadata.
+      const query = Object.entries(metadata).map(([name, value]) => `metadata['${name}']:'${quoted(value)}'`);
+      try {
+        const found = await ask((stripe) => stripe.customers.search({ query: query.join(" AND "), limit: 1 }));
+        const [known] = found.data;
+        if (known) return known.id;
+        const made = await ask((stripe) =>
+          stripe.customers.create({ metadata }, { idempotencyKey: `customer-${digestOf(ownerKey(owner))}` }),
+        );
+        return made.id;
+      } catch (error) {
+        throw asFault(error);
+      }
+    },
+
+    async attach(token, customer, key) {
+      if (customer === null) throw new ProviderFault("stripe", "a method is attached to a customer");
+      const outcome = await tryToAttach(token, customer, key);
+      if (outcome.kind !== "attached" || supportedTypes.includes(outcome.method.type)) return outcome;
+      await detach(outcome.method.providerMethodId, key);
+      return { kind: "not-supported" };
+    },
+
+    detach,
+
+    async updateExpiry(id, { expMonth, expYear }, key) {
+      const card = { exp_month: expMonth, exp_year: expYear };
+      await find((stripe) => stripe.paymentMethods.update(id, { card }, { idempotencyKey: `${key}-expiry` }));
+    },
+
+    async setupIntent(owner, customer, key, now) {
+      if (customer === null) throw new ProviderFault("stripe", "a setup intent is of a customer");
+      const metadata = { orgId: owner.org, customerId: owner.customer };
+      const wanted = { customer, usage: "off_session", payment_method_types: ["card"], metadata } as const;
+      const create = { ...wanted, payment_method_types: [...wanted.payment_method_types] };
+      try {
+        const made = await ask((stripe) => stripe.setupIntents.create(create, { idempotencyKey: `${key}-setup` }));
+        if (!made.client_secret) throw new ProviderFault("stripe", "a setup intent without a secret");
+        return { clientSecret: made.client_secret, expiresAt: new Date(now.getTime() + setupIntentMs).toISOString() };
+      } catch (error) {
+        throw asFault(error);
+      }
+    },
+
+    async forget(customer) {
+      await find((stripe) => stripe.customers.del(customer));
+    },
+
+    async webhook(incoming) {
+      const event = await verified(await client(), incoming, secretValue(settings.webhookSecret));
+      const subject = subjectOf(event);
+      if (!subject) return null;
+      const found = await findMethod(subject.id);
+      const method = found?.providerCustomerId ? found : null;
+      const customer = method?.providerCustomerId ?? subject.formerCustomer;
+      const report: WebhookReport = { eventId: event.id, providerMethodId: subject.id, method };
+      if (!customer) return report;
+      const known = await find((stripe) => stripe.customers.retrieve(customer));
+      const { orgId, customerId } = (known && !known.deleted && known.metadata) || {};
+      return orgId === org && customerId ? { ...report, owner: { org, customer: customerId } } : report;
+    },
+  };
+}
+
+/** Stripe answered no. Its words stay here: they are written for programmers, and name what is in the account. */
+class StripeRefusal extends Error {
+  readonly declineCode: string;
+
+  constructor(
+    readonly type: string,
+    readonly code: string,
+    readonly param: string,
+    declineCode: string,
+  ) {
+    super(`${type} ${code}`);
+    this.name = "StripeRefusal";
+    this.declineCode = safeDeclineCodes.includes(declineCode) ? declineCode : "generic_decline";
+  }
+}
+
+type StripeErrorFields = Partial<Pick<Stripe.errors.StripeError, "statusCode" | "code" | "param">> & {
+  readonly type?: string;
+  readonly decline_code?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+/** Connection errors, 5xx, 409 (the same key is at work) and 429 say nothing about what was done; all else is an answer. */
+function translated(error: unknown): unknown {
+  const { type = "", code = "", param = "", decline_code, statusCode, headers } = error as StripeErrorFields;
+  if (!type.startsWith("Stripe")) return error;
+  if (!["StripeConnectionError", "StripeAPIError", "StripeRateLimitError"].includes(type)) {
+    return new StripeRefusal(type, code, param, decline_code ?? code);
+  }
+  const wait = Number(headers?.["retry-after"]);
+  return new ProviderUnavailable("stripe", {
+    cause: new Error(`${type} ${statusCode ?? ""}`),
+    ...(wait > 0 ? { retryAfterSeconds: wait } : {}),
+  });
+}
+
+function asFault(error: unknown): unknown {
+  return error instanceof StripeRefusal ? new ProviderFault("stripe", error.message) : error;
+}
+
+function methodOf(method: Stripe.PaymentMethod): ProviderMethod {
+  const { id, type, billing_details: billing, customer } = method;
+  const details = (method as unknown as Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>)[type];
+  const word = (name: string) => (typeof details?.[name] === "string" ? details[name] : undefined);
+  const number = (name: string) => (typeof details?.[name] === "number" ? details[name] : undefined);
+  return withoutAbsent({
+    providerMethodId: id,
+    providerCustomerId: typeof customer === "string" ? customer : (customer?.id ?? null),
+    type,
+    brand: word("brand") ?? word("bank_name"),
+    last4: word("last4"),
+    expMonth: number("exp_month"),
+    expYear: number("exp_year"),
+    funding: word("funding"),
+    country: word("country"),
+    fingerprint: word("fingerprint"),
+    holderName: billing.name ?? undefined,
+    email: billing.email ?? word("email"),
+  });
+}
+
+type Loose<Fields> = {
+  [Name in keyof Fields]: undefined extends Fields[Name] ? Fields[Name] | undefined : Fields[Name];
+};
+
+function withoutAbsent(method: Loose<ProviderMethod>): ProviderMethod {
+  return Object.fromEntries(Object.entries(method).filter(([, value]) => value !== undefined)) as ProviderMethod;
+}
+
+/** Verifies over the raw bytes. The SDK bounds the age only, so what is dated ahead is refused here. */
+async function verified(
+  stripe: Stripe,
+  { body, headers, now }: IncomingWebhook,
+  secret: string,
+): Promise<Stripe.Event> {
+  const header = String(headers["stripe-signature"] ?? "");
+  const dated = Number(/(?:^|,)t=(\d+)/.exec(header)?.[1] ?? Number.NaN) * 1_000;
+  if (!(dated <= now.getTime() + webhookToleranceMs)) throw new WebhookRefused("dated ahead, or not at all");
+  try {
+    const seconds = webhookToleranceMs / 1_000;
+    return stripe.webhooks.constructEvent(body, header, secret, seconds, undefined, now.getTime());
+  } catch {
+    // A wrong signature, an old one, or an event of another kind; its text has parts of the body in it.
+    throw new WebhookRefused("the signature does not hold");
+  }
+}
+
+/** The payment method an event is about; undefined for an event that does not concern us. */
+function subjectOf(event: Stripe.Event): { id: string; formerCustomer?: string } | undefined {
+  switch (event.type) {
+    case "payment_method.attached":
+    case "payment_method.updated":
+    case "payment_method.automatically_updated":
+      return { id: event.data.object.id };
+    case "payment_method.detached": {
+      const former = (event.data.previous_attributes as { customer?: unknown } | undefined)?.customer;
+      return { id: event.data.object.id, ...(typeof former === "string" ? { formerCustomer: former } : {}) };
+    }
+    case "setup_intent.succeeded": {
+      const { payment_method: method } = event.data.object;
+      const id = typeof method === "string" ? method : method?.id;
+      return id === undefined ? undefined : { id };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** A value inside the quotes of Stripe's search language. */
+function quoted(value: string): string {
+  return value.replace(/[\\']/g, "\\$&");
+}
+
+function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 40);
+}
