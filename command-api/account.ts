@@ -1,33 +1,37 @@
 import { randomUUID } from "node:crypto";
 import type { Request, Response } from "express";
+import { mayAct } from "#domain/core/account-standing.js";
 import { streams } from "#domain/core/identifiers.js";
 import { rejection } from "#domain/core/rejection.js";
+import { privacyDecider } from "#domain/privacy/privacy.decider.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { type CommandHandler, CommandRejected } from "#infrastructure/command-handler.js";
 import type { Principal } from "#infrastructure/http/principal.js";
+import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import type { Idempotency } from "./idempotency.js";
 
-/** A lock set elsewhere is noticed after this time at the latest. */
+/** A lock set by another process is noticed after this time at the latest. */
 const accountMaxAgeMs = 10_000;
 
 /**
  * Guards every command of a customer: the first one, in whatever area, registers the customer from the token's
- * verified claims; a closed account may not act any more.
+ * verified claims; a locked account (by staff, by an erasure that is pending or done) may do nothing but what a route
+ * declares `whileLocked`.
  *
  * @throws CommandRejected `ACCOUNT_LOCKED`
  */
 export function createAccountGuard(deps: {
   readonly commands: CommandHandler;
   readonly idempotency: Idempotency;
-}): (req: Request, res: Response) => Promise<void> {
+}): (req: Request, res: Response, route: Pick<RouteDefinition, "whileLocked">) => Promise<void> {
   const { commands, idempotency } = deps;
-  return async (req, res) => {
+  return async (req, res, route) => {
     const principal = res.locals.principal as Principal | undefined;
     if (!principal) return; // a service acts on accounts of others
     const stream = streams.profile(principal.owner);
-    const { state } = await commands.load({ decider: profileDecider, stream, maxAgeMs: accountMaxAgeMs });
-    if (state.status === "erased") throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
-    if (state.status === "active") return;
+    const { state } = await commands.load({ decider: privacyDecider, stream, maxAgeMs: accountMaxAgeMs });
+    if (!mayAct(state.standing) && !route.whileLocked) throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
+    if (state.known) return;
     const { email, name } = principal.claims;
     const commandId = randomUUID();
     await commands.handle({

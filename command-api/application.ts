@@ -8,6 +8,7 @@ import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
 import { ingestRoutes } from "./ingest.js";
 import { orderIngest } from "./orders/orders.routes.js";
+import { lockRoutes, privacyRoutes } from "./privacy/privacy.routes.js";
 import { customerIngest, profileRoutes } from "./profile/profile.routes.js";
 import { transactionIngest } from "./transactions/transactions.routes.js";
 import { productIngest } from "./wishlist/product.routes.js";
@@ -16,7 +17,13 @@ import { wishlistRoutes } from "./wishlist/wishlist.routes.js";
 /** The rooms of the write side: a new area is one line here. */
 export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
   const fedByThePlatform = [customerIngest(deps), orderIngest(deps), transactionIngest(deps), productIngest(deps)];
-  return [...profileRoutes(deps), ...wishlistRoutes(deps), ...ingestRoutes(fedByThePlatform, deps)];
+  return [
+    ...profileRoutes(deps),
+    ...wishlistRoutes(deps),
+    ...privacyRoutes(deps),
+    ...lockRoutes(deps),
+    ...ingestRoutes(fedByThePlatform, deps),
+  ];
 }
 
 export type CommandApiParts = Omit<ApplicationParts, "routes" | "beforeCommand" | "document"> &
@@ -45,10 +52,10 @@ export function createCommandApi(parts: CommandApiParts): { app: Express; routes
       version: "1.0.0",
       description: "Everything a customer, or the platform, can ask to change.",
     },
-    beforeCommand: async (req, res) => {
+    beforeCommand: async (req, res, route) => {
       // Known once the store has answered for the first time; no command gets past here before.
       epoch ??= await eventStore.epoch();
-      await guardAccount(req, res);
+      await guardAccount(req, res, route);
     },
   });
   return { app, routes };

@@ -22,6 +22,7 @@ import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
+import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import type { Idempotency } from "./idempotency.js";
 
@@ -49,8 +50,8 @@ export const commandEnvironment = [
   "PRODUCT_CATALOGUE_URL",
 ] as const;
 
-/** Read models that commands locate things in. */
-const documents = [productDocument];
+/** Read models that commands locate things in, or take advice from. */
+const documents = [productDocument, dashboardDocument];
 
 type Surroundings = {
   readonly log: Logger;

@@ -1,6 +1,6 @@
 import type { EventDefinition } from "./core/event-definition.js";
 import { orderEvents } from "./orders/orders.events.js";
-import { CustomerErased } from "./privacy/privacy.events.js";
+import { privacyEvents } from "./privacy/privacy.events.js";
 import { profileEvents } from "./profile/profile.events.js";
 import { definitionEvents } from "./reservations/definition.events.js";
 import { reservationEvents } from "./reservations/reservations.events.js";
@@ -12,7 +12,7 @@ import { wishlistEvents } from "./wishlist/wishlist.events.js";
 
 /** Every event this system has ever stored, newest version of each; older versions hang on `previous`. The only list. */
 export const storedEvents: readonly EventDefinition[] = [
-  CustomerErased,
+  ...privacyEvents,
   ...profileEvents,
   ...orderEvents,
   ...wishlistEvents,

@@ -153,6 +153,8 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
   const turns = new Turns();
   const deciderNumbers = new WeakMap<object, number>();
   let deciders = 0;
+  /** Which deciders have folded streams of a category. */
+  const folders = new Map<string, Set<number>>();
 
   /** Two deciders may fold the same stream, so a state is kept per decider and stream. */
   function cacheKey(decider: object, stream: string): string {
@@ -161,7 +163,19 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
       number = deciders++;
       deciderNumbers.set(decider, number);
     }
+    const category = categoryOf(stream);
+    const known = folders.get(category);
+    if (known === undefined) folders.set(category, new Set([number]));
+    else known.add(number);
     return `${number}:${stream}`;
+  }
+
+  /** What the other deciders of a stream folded is old now; the account guard, say, takes its state unread. */
+  function dropOthers(own: string, stream: string): void {
+    for (const number of folders.get(categoryOf(stream)) ?? []) {
+      const key = `${number}:${stream}`;
+      if (key !== own) cache.drop(key);
+    }
   }
 
   function forget(owner: OwnerKey): void {
@@ -283,7 +297,9 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
     let state = before.state as State;
     for (const event of recorded) state = decider.evolve(state, event as unknown as Placed<Event>);
     before.commandIds.add(context.commandId);
-    cache.keep(cacheKey(decider, stream), { state, revision, commandIds: before.commandIds }, before, bytes);
+    const key = cacheKey(decider, stream);
+    cache.keep(key, { state, revision, commandIds: before.commandIds }, before, bytes);
+    dropOthers(key, stream);
     if (events.some(({ type }) => type === CustomerErased.type)) forget(owner);
     return { state, revision, position, events: recorded, replayed: false };
   }
@@ -328,7 +344,7 @@ export function createCommandHandler(dependencies: CommandHandlerDependencies): 
         if (error instanceof PersonalDataErased) throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
         if (!(error instanceof WrongExpectedRevision)) throw error;
       }
-      if (!presumed) onConflict?.(stream.slice(0, stream.indexOf("-")));
+      if (!presumed) onConflict?.(categoryOf(stream));
       presumed = false;
       if (performance.now() > deadline) throw new StreamBusy();
       const lost: FoldedStream = folded;
@@ -369,6 +385,10 @@ function isTooLate({ answerBy }: CommandContext): boolean {
 /** A stream that nobody has looked at yet. */
 function newStream(state: unknown): FoldedStream {
   return { state, revision: -1, commandIds: new CommandIds(), confirmedAt: 0, measured: 0, sinceMeasured: 0 };
+}
+
+function categoryOf(stream: string): string {
+  return stream.slice(0, stream.indexOf("-"));
 }
 
 function commandIdOf(metadata: unknown): string {

@@ -3,7 +3,10 @@ import { dashboardProjection } from "./dashboard/dashboard.projection.js";
 import { dueWorkProjection } from "./due-work.js";
 import { orderProjection } from "./orders/orders.projection.js";
 import { profileProjection } from "./profile/profile.projection.js";
-import { eraseReactor } from "./privacy/privacy.reactor.js";
+import { privacyAreaDuties } from "./privacy/privacy.duties.js";
+import { privacyProjection } from "./privacy/privacy.projection.js";
+import { erasurePerformer, eraseReactor } from "./privacy/privacy.reactor.js";
+import type { CustomerCleanup } from "./runner/customer-cleanup.js";
 import type { AreaDuties, DutyPerformer } from "./runner/duties.js";
 import type { AnyProjection } from "./runner/projection.js";
 import type { Reactor } from "./runner/reactor.js";
@@ -13,7 +16,7 @@ import { wishlistProjection } from "./wishlist/wishlist.projection.js";
 import type { WorkerDependencies } from "./worker-dependencies.js";
 
 /** What falls due, area by area. */
-const duties: readonly AreaDuties<any>[] = [];
+const duties: readonly AreaDuties<any>[] = [privacyAreaDuties];
 
 /** Every read model. Rebuildable at any time, because they write documents and nothing else. */
 export const projections: readonly AnyProjection[] = [
@@ -24,15 +27,21 @@ export const projections: readonly AnyProjection[] = [
   transactionProjection,
   dashboardProjection,
   activityProjection,
+  privacyProjection,
   dueWorkProjection(duties),
 ];
 
+/** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
+export function createCustomerCleanups(_deps: WorkerDependencies): readonly CustomerCleanup[] {
+  return [];
+}
+
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */
 export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
-  return [eraseReactor(deps)];
+  return [eraseReactor(deps, createCustomerCleanups(deps))];
 }
 
 /** Who performs each kind of duty. */
-export function createDutyPerformers(_deps: WorkerDependencies): readonly DutyPerformer[] {
-  return [];
+export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPerformer[] {
+  return [erasurePerformer(deps, createCustomerCleanups(deps))];
 }

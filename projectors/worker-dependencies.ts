@@ -13,6 +13,7 @@ import { createMailSender, type MailSender } from "#infrastructure/providers/smt
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
 import { createServerKey, type ServerKey } from "#infrastructure/server-key.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
+import { dashboardDocument } from "./dashboard/dashboard.document.js";
 import { dueWorkDocument } from "./due-work.document.js";
 
 /** What reactors and performers of duties may use. */
@@ -42,7 +43,7 @@ export const workerEnvironment = [
 ] as const;
 
 /** Read models that the worker looks things up in. */
-const documents = [dueWorkDocument];
+const documents = [dueWorkDocument, dashboardDocument];
 
 /** Providers that the worker calls. */
 const uses: readonly (keyof OrgProviders)[] = ["mail", "sms"];

@@ -1,7 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
-import type { CustomerErased } from "../core/customer-erased.js";
+import {
+  goodStanding,
+  isPrivacyFact,
+  mayAct,
+  type PrivacyFact,
+  type Standing,
+  standingAfter,
+} from "../core/account-standing.js";
 import { accept, type Decider, type Decision, type Placed, refuse, unreachable } from "../core/decider.js";
-import type { EventOf } from "../core/event-definition.js";
 import { rejection } from "../core/rejection.js";
 import { isNewer, type SourceRevision } from "../core/source-revision.js";
 import { type ProfileEvent, type ProfileFields, Reconfirmed, Registered, Updated } from "./profile.events.js";
@@ -32,6 +38,8 @@ export type ProfileState =
       readonly modifiedAt: string;
       /** What the platform fed last; null when it never did. */
       readonly sourceRevision: SourceRevision | null;
+      /** Whether the customer itself may change anything. */
+      readonly standing: Standing;
     }
   | { readonly status: "erased" };
 
@@ -60,7 +68,8 @@ export type ProfileCommand =
       readonly wish: ProfileWish & { readonly emailVerified?: boolean | undefined };
     };
 
-type FoldedEvent = ProfileEvent | EventOf<typeof CustomerErased>;
+/** Privacy's facts lie in the same stream: locks, and the erasure. */
+type FoldedEvent = ProfileEvent | PrivacyFact;
 
 /** One customer's account and contact data: stream `profile-<org>.<customer>`. */
 export const profileDecider: Decider<ProfileState, ProfileCommand, FoldedEvent> = {
@@ -70,6 +79,11 @@ export const profileDecider: Decider<ProfileState, ProfileCommand, FoldedEvent> 
 };
 
 function evolve(state: ProfileState, event: Placed<FoldedEvent>): ProfileState {
+  if (isPrivacyFact(event)) {
+    const standing = standingAfter(state.status === "active" ? state.standing : goodStanding, event);
+    if (standing.erased) return { status: "erased" };
+    return state.status === "active" ? { ...state, standing } : state;
+  }
   switch (event.type) {
     case "profile.Registered.v1":
     case "profile.Updated.v1": {
@@ -82,12 +96,11 @@ function evolve(state: ProfileState, event: Placed<FoldedEvent>): ProfileState {
         createdAt: before?.createdAt ?? event.at,
         modifiedAt: event.at,
         sourceRevision: event.data.sourceRevision ?? before?.sourceRevision ?? null,
+        standing: before?.standing ?? goodStanding,
       };
     }
     case "profile.Reconfirmed.v1":
       return state.status === "active" ? { ...state, sourceRevision: event.data.sourceRevision } : state;
-    case "privacy.CustomerErased.v1":
-      return { status: "erased" };
     default:
       return unreachable(event);
   }
@@ -104,6 +117,7 @@ function decide(command: ProfileCommand, state: ProfileState): Decision<ProfileE
     }
     case "UpdateProfile": {
       if (state.status === "unregistered") return refuse(rejection("not-found", "CUSTOMER_NOT_FOUND"));
+      if (!mayAct(state.standing)) return refuse(rejection("forbidden", "ACCOUNT_LOCKED"));
       const { profile } = state;
       const { email, photo } = command.wish;
       // Another address counts only once a code has proved it; repeating the present one is no change.

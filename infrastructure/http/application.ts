@@ -40,7 +40,7 @@ export type ApplicationParts = ServerParts & {
   readonly authenticator: Authenticator;
   readonly rateLimits: RateLimits;
   /** Runs before the handler of each command: registers newcomers, turns locked accounts away. */
-  readonly beforeCommand?: (req: Request, res: Response) => Promise<void>;
+  readonly beforeCommand?: (req: Request, res: Response, route: RouteDefinition) => Promise<void>;
 };
 
 /** Sent with every answer; an API's answers are data, never pages. */
@@ -196,7 +196,7 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
       refuseCustomerInQuery(req);
     } else if (access === "service") await authenticator.service(req, res);
     if (!isAcceptable(req, produces)) throw new Problem(406, "NOT_ACCEPTABLE", { params: { produces } });
-    if (isCommand && beforeCommand) await beforeCommand(req, res);
+    if (isCommand && beforeCommand) await beforeCommand(req, res, route);
   };
 
   return async (req, res) => {

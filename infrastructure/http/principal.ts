@@ -43,6 +43,25 @@ export function principalOf(res: Response): Principal {
   return principal;
 }
 
+/** What cannot be taken back lightly wants a sign-in not older than this. */
+const recentSignInSeconds = 600;
+
+/**
+ * The customer whose record the request is about, when it has signed in (`auth_time`) within the last ten minutes.
+ *
+ * @throws Problem 403 `REAUTH_REQUIRED`, also when the token does not say
+ */
+export function recentlySignedIn(res: Response, now: Date): Principal {
+  const principal = principalOf(res);
+  const { authTime } = principal.claims;
+  const age = authTime === undefined ? Number.POSITIVE_INFINITY : now.getTime() / 1_000 - authTime;
+  // Clocks differ a little; a sign-in well in the future is none.
+  if (age > recentSignInSeconds || age < -60) {
+    throw new Problem(403, "REAUTH_REQUIRED", { params: { maxAgeSeconds: recentSignInSeconds } });
+  }
+  return principal;
+}
+
 /** The service that calls. Throws when the route did not ask for one. */
 export function serviceOf(res: Response): ServicePrincipal {
   const service = res.locals.service as ServicePrincipal | undefined;

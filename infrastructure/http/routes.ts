@@ -31,6 +31,8 @@ export type RouteDefinition = {
   readonly access?: Access;
   /** Names of rate limits that this route draws from; default `reads` for GET, else `writes`. */
   readonly limits?: readonly string[];
+  /** A command that passes although the account is locked: what it is about decides for itself. Default false. */
+  readonly whileLocked?: boolean;
   readonly request?: {
     readonly params?: z.ZodObject;
     readonly query?: z.ZodType;

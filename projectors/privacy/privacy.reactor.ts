@@ -1,8 +1,50 @@
-import { ownerOfStream } from "#domain/core/identifiers.js";
+import { ownerKey, ownerOfStream } from "#domain/core/identifiers.js";
+import { privacyDecider } from "#domain/privacy/privacy.decider.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
+import { openObligations } from "#domain/privacy/privacy.policy.js";
 import { type EventStore, logStart } from "#infrastructure/event-store.js";
+import { customerPseudonym } from "#infrastructure/log.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import { live } from "#infrastructure/read-models.js";
+import { dashboardDocument, dashboardDocumentId } from "../dashboard/dashboard.document.js";
+import { dutyContext, ownerOfKey } from "../runner/command-context.js";
+import type { CustomerCleanup } from "../runner/customer-cleanup.js";
+import type { DutyPerformer } from "../runner/duties.js";
+import { documentId } from "../runner/projection.js";
 import type { Reactor } from "../runner/reactor.js";
+import type { WorkerDependencies } from "../worker-dependencies.js";
+import { privacyDuties } from "./privacy.duties.js";
+
+type ErasureDependencies = Pick<WorkerDependencies, "commands" | "readModels" | "clock" | "log">;
+
+/**
+ * An erasure whose grace period is over: first nothing may take it back any more, then everything outside is let go
+ * of, and only then is the customer erased. Wherever it stops, the row is still due and it is done again from there.
+ */
+export function erasurePerformer(deps: ErasureDependencies, cleanups: readonly CustomerCleanup[]): DutyPerformer {
+  const { commands, readModels, clock, log } = deps;
+  return {
+    duty: privacyDuties.erase,
+    async perform(due) {
+      const owner = ownerOfKey(due.owner);
+      if (owner === null) throw new Error("an erasure is about a customer");
+      const now = clock();
+      const context = dutyContext(due, now);
+      const to = { decider: privacyDecider, stream: due.stream };
+      const affairs = await readModels
+        .collection(dashboardDocument)
+        .findOne({ _id: documentId(due.owner, dashboardDocumentId), ...live });
+      const begin = { type: "BeginErasure", now: now.toISOString(), obligations: openObligations(affairs) } as const;
+      const { state } = await commands.handle({ ...to, command: begin, context });
+      if (!state.standing.erasure?.begun) return; // taken back, postponed, or done already
+      for (const { name, cleanUp } of cleanups) {
+        await cleanUp(owner);
+        log.info({ customer: customerPseudonym(ownerKey(owner)), cleanup: name }, "let go of an erased customer's");
+      }
+      await commands.handle({ ...to, command: { type: "CompleteErasure" }, context: { ...context, step: 1 } });
+    },
+  };
+}
 
 type PrivacyReactorDependencies = {
   readonly eventStore: Pick<EventStore, "readStream">;
@@ -10,7 +52,10 @@ type PrivacyReactorDependencies = {
 };
 
 /** An erased customer's data key is destroyed: what it sealed, in every event and backup of the log, is gone with it. */
-export function eraseReactor({ eventStore, keys }: PrivacyReactorDependencies): Reactor {
+export function eraseReactor(
+  { eventStore, keys }: PrivacyReactorDependencies,
+  cleanups: readonly CustomerCleanup[] = [],
+): Reactor {
   return {
     purpose: "destroy-data-key",
     on: [CustomerErased],
@@ -20,6 +65,9 @@ export function eraseReactor({ eventStore, keys }: PrivacyReactorDependencies): 
       // The log has the last word: a job left over from another store destroys nothing.
       if (event?.id !== eventId || event.type !== CustomerErased.type || owner === null) return;
       await keys.destroy(owner);
+      // Once more: what was under way when the erasure began may have left something behind.
+      const erased = ownerOfKey(owner);
+      if (erased) for (const { cleanUp } of cleanups) await cleanUp(erased);
     },
   };
 }

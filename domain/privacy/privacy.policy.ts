@@ -1,0 +1,43 @@
+import type { Obligation } from "../core/account-standing.js";
+
+/** How long an erasure can be taken back. */
+export const graceDays = 14;
+/** How long an erasure that found something open waits before it looks again. */
+export const postponedByDays = 1;
+/** How long an export can be fetched. */
+export const exportDays = 7;
+/** Exports kept in mind: the newest, for their list and their limit. */
+export const exportsKept = 20;
+
+const dayMs = 86_400_000;
+
+/** An instant some days later, RFC 3339 UTC with milliseconds. */
+export function daysLater(instant: string, days: number): string {
+  return new Date(Date.parse(instant) + days * dayMs).toISOString();
+}
+
+/** Orders in these statuses have not come to their end. */
+export const unfinishedOrderStatuses: readonly string[] = ["new", "processing", "on-hold", "shipped"];
+
+/** What of a customer's affairs tells whether it may go. */
+export type Affairs = {
+  readonly orders: { readonly byStatus: Readonly<Record<string, number>> };
+  readonly wallets: Readonly<
+    Record<string, { readonly balanceMinor: number; readonly pendingMinor: number; readonly heldMinor: number }>
+  >;
+};
+
+/**
+ * What is still open between the customer and the org: an order under way, or money that is the customer's in any
+ * currency, also where it is not settled yet.
+ *
+ * @param affairs null for somebody who never ordered anything
+ */
+export function openObligations(affairs: Affairs | null): Obligation[] {
+  if (affairs === null) return [];
+  const isUnderway = unfinishedOrderStatuses.some((status) => (affairs.orders.byStatus[status] ?? 0) > 0);
+  const hasMoney = Object.values(affairs.wallets).some(
+    ({ balanceMinor, pendingMinor, heldMinor }) => balanceMinor > 0 || pendingMinor > 0 || heldMinor > 0,
+  );
+  return [...(isUnderway ? (["unfinished-order"] as const) : []), ...(hasMoney ? (["positive-wallet"] as const) : [])];
+}

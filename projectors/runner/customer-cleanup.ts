@@ -1,0 +1,17 @@
+import type { Owner } from "#domain/core/identifiers.js";
+
+/**
+ * What an area lets go of outside the log and the read models when a customer is erased: its objects in the object
+ * store, its customer at a payment provider, the claim of its e-mail address. Read models need none (`onErased`), and
+ * neither does what is sealed under the customer's key.
+ */
+export type CustomerCleanup = {
+  /** Kebab-case, for logs. */
+  readonly name: string;
+  /**
+   * Lets go of everything there is of one customer. Called at least once, before the customer's data key is destroyed
+   * and its streams can no longer be read, and once more when it has been: a repeat finds nothing and succeeds. What
+   * is gone already counts as done. Throws to be called again later, for as long as it takes.
+   */
+  readonly cleanUp: (owner: Owner) => Promise<void>;
+};
