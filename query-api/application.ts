@@ -5,6 +5,7 @@ import type { DocumentDefinition } from "#projectors/runner/projection.js";
 import { activityDocument } from "#projectors/activity/activity.document.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { orderDocument } from "#projectors/orders/orders.document.js";
+import { privacyDocument } from "#projectors/privacy/privacy.document.js";
 import { profileDocument } from "#projectors/profile/profile.document.js";
 import { transactionDocument } from "#projectors/transactions/transactions.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
@@ -13,6 +14,7 @@ import { activityQueries } from "./activity/activity.queries.js";
 import { dashboardQueries } from "./dashboard/dashboard.queries.js";
 import type { QueryDependencies } from "./dependencies.js";
 import { orderQueries } from "./orders/orders.queries.js";
+import { privacyQueries } from "./privacy/privacy.queries.js";
 import { profileQueries } from "./profile/profile.queries.js";
 import { transactionQueries } from "./transactions/transactions.queries.js";
 import { wishlistQueries } from "./wishlist/wishlist.queries.js";
@@ -27,6 +29,7 @@ const rooms: readonly Room[] = [
   { queries: activityQueries, documents: [activityDocument] },
   { queries: dashboardQueries, documents: [dashboardDocument] },
   { queries: orderQueries, documents: [orderDocument] },
+  { queries: privacyQueries, documents: [privacyDocument] },
   { queries: profileQueries, documents: [profileDocument] },
   { queries: transactionQueries, documents: [transactionDocument] },
   { queries: wishlistQueries, documents: [wishlistDocument, productDocument] },

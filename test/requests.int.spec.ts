@@ -62,9 +62,10 @@ describe("requests.http, through the gateway", () => {
   });
 
   it("answers every request as its title says", async () => {
-    const token = await api.issuer.token({ sub: "requests-http", email: "ada@example.com" });
+    const auth_time = Math.floor(Date.now() / 1_000);
+    const token = await api.issuer.token({ sub: "requests-http", email: "ada@example.com", auth_time });
     const serviceToken = await api.issuer.token({ sub: "platform", typ: "service" });
-    const variables = { host, org: api.org, token, serviceToken, internal: api.commandApi };
+    const variables = { host, org: api.org, customer: "requests-http", token, serviceToken, internal: api.commandApi };
     const requests = parseRequests(readFileSync(file, "utf8"), variables);
     expect(requests.length).to.be.greaterThan(15);
     const answers: string[] = [];

@@ -2,12 +2,13 @@ import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { WishlistEvent } from "#domain/wishlist/wishlist.events.js";
 import type { ActivityEntries, ActivityEntry } from "../activity-entry.js";
 import { type OrderActivity, orderEntries } from "../orders/orders.entries.js";
+import { type PrivacyActivity, privacyEntries } from "../privacy/privacy.entries.js";
 import { type ProfileActivity, profileEntries } from "../profile/profile.entries.js";
 import { type TransactionActivity, transactionEntries } from "../transactions/transactions.entries.js";
 import { wishlistEntries } from "../wishlist/wishlist.entries.js";
 
 /** Facts a customer would call something that happened, of all areas. */
-export type ActivityEvent = ProfileActivity | WishlistEvent | OrderActivity | TransactionActivity;
+export type ActivityEvent = ProfileActivity | WishlistEvent | OrderActivity | TransactionActivity | PrivacyActivity;
 
 /** A new area is one line here, and one in the type above. */
 const entries: ActivityEntries<ActivityEvent> = {
@@ -15,6 +16,7 @@ const entries: ActivityEntries<ActivityEvent> = {
   ...wishlistEntries,
   ...orderEntries,
   ...transactionEntries,
+  ...privacyEntries,
 };
 
 /** Stored names of all of them. */

@@ -54,9 +54,9 @@ export function createEffects(options: EffectsOptions): Effects {
   const onRedisError = (err: Error) => log.warn({ err }, "Redis is away, trying again");
   const adding = failFastConnection(redisUrl, onRedisError);
   const blocking = workerConnection(redisUrl, onRedisError);
+  const listening = workerConnection(redisUrl, onRedisError);
   onStop("Redis", () => {
-    adding.disconnect();
-    blocking.disconnect();
+    for (const redis of [adding, blocking, listening]) redis.disconnect();
   });
   const open = <Job>(name: string, work: (kind: string, job: Job) => Promise<void>) => {
     const queue = new Queue<Job, void, string>(name, {
@@ -98,7 +98,7 @@ export function createEffects(options: EffectsOptions): Effects {
     const { stream, subject, owner } = row;
     await performer.perform({ rowId, duty, dueAt, stream, subject, owner });
   });
-  const done = new QueueEvents(queueNames.reactions, { ...prefix, connection: blocking.duplicate() });
+  const done = new QueueEvents(queueNames.reactions, { ...prefix, connection: listening });
   done.on("error", onRedisError);
   // Closing waits for Redis, which may be away (taskforcesh/bullmq issue 4656): not longer than a job may take to end.
   onStop("queues", async () => {

@@ -1,6 +1,12 @@
 import { expect } from "chai";
 import type { DomainEvent } from "#domain/core/decider.js";
-import { CustomerErased } from "#domain/privacy/privacy.events.js";
+import {
+  AccountLocked,
+  CustomerErased,
+  ErasureCancelled,
+  ErasureRequested,
+  goodStanding,
+} from "#domain/privacy/privacy.events.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { Reconfirmed, Registered, Updated } from "#domain/profile/profile.events.js";
 import { derivedName, emptyProfile } from "#domain/profile/profile.policy.js";
@@ -54,6 +60,30 @@ describe("profile decider", () => {
 
     it("does not bring an erased customer back", () => {
       profile.given(registered, CustomerErased.create({})).when(register).thenRefused("ACCOUNT_LOCKED");
+    });
+  });
+
+  describe("a locked account", () => {
+    const pending = ErasureRequested.create({ effectiveAt: "2026-03-15T09:00:00.000Z" });
+
+    it("takes no update of the customer's", () => {
+      for (const fact of [AccountLocked.create({ reason: "abuse" }), pending]) {
+        profile
+          .given(registered, fact)
+          .when(update({ about: "me" }))
+          .thenRefused("ACCOUNT_LOCKED");
+      }
+      profile
+        .given(registered, pending, ErasureCancelled.create({}))
+        .when(update({ about: "me" }))
+        .then(Updated.create({ about: "me", previous: { about: null }, source: "customer" }));
+    });
+
+    it("takes what the platform knows", () => {
+      profile
+        .given(registered, pending)
+        .when(ingest(1, { about: "me" }))
+        .then(Updated.create({ about: "me", previous: { about: null }, source: "platform", sourceRevision: 1 }));
     });
   });
 
@@ -370,6 +400,7 @@ describe("profile decider", () => {
       createdAt: "2026-03-01T09:00:00.000Z",
       modifiedAt: "2026-03-01T09:01:00.000Z",
       sourceRevision: null,
+      standing: goodStanding,
     });
   });
 });
