@@ -14,7 +14,7 @@ runProcess("command-api", async ({ log, onStop }) => {
   const deps = await openCommandDependencies(environment, { log, registry, onStop });
   const authenticator = createAuthenticator(deps);
   const { app } = createCommandApi({ ...deps, authenticator, log, registry });
-  const server = await listen(app, { host: environment.HOST, port: environment.PORT });
+  const server = await listen(app, { host: environment.HOST, port: environment.PORT, requestTimeoutMs: 300_000 });
   onStop("http", () => server.close());
   log.info({ port: server.port }, "listening");
 });

@@ -1,4 +1,5 @@
 import type { EventDefinition } from "./core/event-definition.js";
+import { fileEvents } from "./files/files.events.js";
 import { orderEvents } from "./orders/orders.events.js";
 import { privacyEvents } from "./privacy/privacy.events.js";
 import { profileEvents } from "./profile/profile.events.js";
@@ -22,4 +23,5 @@ export const storedEvents: readonly EventDefinition[] = [
   ...slotbookEvents,
   ...definitionEvents,
   ...resourceEvents,
+  ...fileEvents,
 ] as unknown as readonly EventDefinition[];

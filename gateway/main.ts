@@ -32,7 +32,7 @@ runProcess("gateway", async ({ log, onStop }) => {
     const health = await listen(healthApplication(readiness, registry), { host: HOST, port: HEALTH_PORT });
     onStop("health", () => health.close(0));
   }
-  const server = await listen(gateway.handle, { host: HOST, port: PORT });
+  const server = await listen(gateway.handle, { host: HOST, port: PORT, requestTimeoutMs: 300_000 });
   onStop("http", () => server.close(graceMs));
   log.info({ port: server.port }, "listening");
 });

@@ -10,6 +10,7 @@ export type RateLimit = { readonly points: number; readonly windowSeconds: numbe
 export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
   reads: { points: 240, windowSeconds: 60 },
   writes: { points: 60, windowSeconds: 60 },
+  uploads: { points: 30, windowSeconds: 3_600 },
 };
 
 /** Whether a request may go on, with the numbers for the `RateLimit` headers. */

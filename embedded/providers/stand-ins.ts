@@ -1,10 +1,11 @@
 import { join } from "node:path";
+import { startClamav } from "./clamav.js";
 import { mailPage } from "./mail-page.js";
 import { Mailbox } from "./mailbox.js";
 import { paypalStandIn } from "./paypal.js";
 import { serveStandIns } from "./server.js";
 import { startSmtp } from "./smtp.js";
-import type { HttpStandIn, StandInServer } from "./stand-in.js";
+import type { HttpStandIn } from "./stand-in.js";
 import { stripeStandIn } from "./stripe.js";
 import { twilioStandIn } from "./twilio.js";
 
@@ -14,11 +15,6 @@ const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] 
   stripeStandIn,
   paypalStandIn,
 ];
-
-/** Every provider that speaks a protocol of its own, besides the mail server: a new one is one line here. */
-const socketStandIns: Readonly<Record<"clamav", ((port: number) => Promise<StandInServer>) | undefined>> = {
-  clamav: undefined,
-};
 
 export type StandIns = {
   /** Base URL of the HTTP stand-ins, and of their control endpoint. */
@@ -42,14 +38,14 @@ export async function startStandIns(
 ): Promise<StandIns> {
   const made = httpStandIns.map((make) => make(dataFolder && join(dataFolder, `${make.name}.json`)));
   const mailbox = new Mailbox(dataFolder && join(dataFolder, "mails.json"));
-  const server = await serveStandIns([...made, mailPage(mailbox)], ports.http);
-  const sockets = await Promise.all([startSmtp(ports.smtp, mailbox), socketStandIns.clamav?.(ports.clamav)]);
+  const sockets = await Promise.all([startSmtp(ports.smtp, mailbox), startClamav(ports.clamav)]);
   const [smtp, clamav] = sockets;
+  const server = await serveStandIns([...made, mailPage(mailbox), clamav.control], ports.http);
   return {
     url: server.url,
-    env: standInEnvironment(server.url, { smtp: smtp.port, clamav: clamav?.port ?? ports.clamav }),
+    env: standInEnvironment(server.url, { smtp: smtp.port, clamav: clamav.port }),
     stop: async () => {
-      await Promise.all([server.stop(), ...sockets.map((socket) => socket?.stop())]);
+      await Promise.all([server.stop(), ...sockets.map((socket) => socket.stop())]);
     },
   };
 }

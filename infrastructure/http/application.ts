@@ -182,6 +182,8 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
   const produces = Object.values(route.responses).flatMap(({ contentType = "application/json", alternative }) =>
     alternative === undefined ? [contentType] : [contentType, alternative],
   );
+  // Where a link may be answered, what is behind it decides about `Accept`.
+  const mayLink = Object.keys(route.responses).includes("302");
   const cacheControl = isCommand ? "no-store" : "private, no-cache";
 
   const admit = async (req: Request, res: Response) => {
@@ -195,7 +197,7 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
       }
       refuseCustomerInQuery(req);
     } else if (access === "service") await authenticator.service(req, res);
-    if (!isAcceptable(req, produces)) throw new Problem(406, "NOT_ACCEPTABLE", { params: { produces } });
+    if (!mayLink && !isAcceptable(req, produces)) throw new Problem(406, "NOT_ACCEPTABLE", { params: { produces } });
     if (isCommand && beforeCommand) await beforeCommand(req, res, route);
   };
 
@@ -256,7 +258,11 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof StreamBusy || error instanceof StoreUnavailable) return unavailable("STORE_UNAVAILABLE");
   if (isMongoUnavailable(error) || isMongoTooSlow(error)) return unavailable("STORE_UNAVAILABLE");
   if (error instanceof ReadModelNotBuilt) return unavailable("PROJECTION_BEHIND", 5);
-  if (error instanceof ProviderUnavailable) return unavailable("PROVIDER_UNAVAILABLE", error.retryAfterSeconds ?? 5);
+  if (error instanceof ProviderUnavailable) {
+    // The object store is part of this system, as a customer sees it.
+    const code = error.provider === "object-storage" ? "STORE_UNAVAILABLE" : "PROVIDER_UNAVAILABLE";
+    return unavailable(code, error.retryAfterSeconds ?? 5);
+  }
   if (error instanceof ProviderFault) return new Problem(502, "PROVIDER_ERROR");
   if (error instanceof IntegrationNotConfigured) return new Problem(422, "INTEGRATION_NOT_CONFIGURED");
   // The router could not decode a path: nothing can be there.

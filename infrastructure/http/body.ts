@@ -5,6 +5,8 @@ import type { RouteDefinition } from "./routes.js";
 
 /** A JSON body may have this many bytes. */
 export const bodyLimitBytes = 256 * 1024;
+/** A body that is read as a whole must have arrived by then; a file may take as long as the server waits. */
+const bodyMs = 30_000;
 
 const readJson = express.json({
   limit: bodyLimitBytes,
@@ -24,7 +26,12 @@ const readJson = express.json({
  * @throws Problem 413 `BODY_TOO_LARGE`, 415 `UNSUPPORTED_MEDIA_TYPE`, 400 `MALFORMED_JSON`
  */
 export function bodyReader(route: RouteDefinition): ((req: Request, res: Response) => Promise<void>) | undefined {
-  const { body, raw } = route.request ?? {};
+  const { body, raw, form } = route.request ?? {};
+  if (form) {
+    return async (req) => {
+      if (mediaType(req) !== "multipart/form-data") throw unsupported("expected multipart/form-data");
+    };
+  }
   if (raw) {
     const read = express.raw({ limit: raw.limitBytes, type: () => true });
     return async (req, res) => {
@@ -49,17 +56,23 @@ function mediaType(req: Request): string {
   return (req.headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
 }
 
+function tooSlow(): Problem {
+  return new Problem(408, "REQUEST_TIMEOUT", { headers: { Connection: "close" } });
+}
+
 function unsupported(detail: string): Problem {
   return new Problem(415, "UNSUPPORTED_MEDIA_TYPE", { detail });
 }
 
 async function run(reader: RequestHandler, req: Request, res: Response): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
   await new Promise<void>((resolve, reject) => {
+    timer = setTimeout(() => reject(tooSlow()), bodyMs);
     reader(req, res, (error?: unknown) => {
       if (error) reject(bodyProblem(error));
       else resolve();
     });
-  });
+  }).finally(() => clearTimeout(timer));
 }
 
 function bodyProblem(error: unknown): unknown {

@@ -78,6 +78,7 @@ const commandAnswerHeaders = {
 const createdHeaders = { ...commandAnswerHeaders, Location: answerHeader("Where the new record is") };
 
 function answerHeadersOf(method: RouteDefinition["method"], status: string) {
+  if (status === "302") return { Location: answerHeader("The link") };
   if (method === "get") return readAnswerHeaders;
   return status === "201" ? createdHeaders : commandAnswerHeaders;
 }
@@ -123,12 +124,14 @@ export function openApiDocument(routes: readonly RouteDefinition[], info: Docume
 function operationOf(route: RouteDefinition): ZodOpenApiOperationObject {
   const access = route.access ?? "customer";
   const isCommand = route.method !== "get";
-  const { params, query, body, raw } = route.request ?? {};
+  const { params, query, body, raw, form } = route.request ?? {};
   // A body with a default may be left away.
   const schema = body instanceof z.ZodPrefault ? body.unwrap() : body;
   const content = raw
     ? { [raw.contentType]: { schema: { type: "string" as const } } }
-    : body && { "application/json": { schema: schema as z.ZodType } };
+    : form
+      ? { "multipart/form-data": { schema: form as z.ZodType } }
+      : body && { "application/json": { schema: schema as z.ZodType } };
   const requestParams = {
     ...(params ? { path: params } : {}),
     ...(query ? { query: query as z.ZodObject } : {}),

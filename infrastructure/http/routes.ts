@@ -40,6 +40,11 @@ export type RouteDefinition = {
     readonly body?: z.ZodType;
     /** A body that is not JSON reaches the handler as a Buffer in `req.body`. */
     readonly raw?: { readonly contentType: string; readonly limitBytes: number };
+    /**
+     * A form with files, for the OpenAPI document. The frame reads none of it: the handler streams it (`uploads.ts`),
+     * and files must never be in memory as a whole.
+     */
+    readonly form?: z.ZodObject;
   };
   /** Successful answers by status. */
   readonly responses: Readonly<Record<number, RouteResponse>>;

@@ -20,13 +20,18 @@ export type RunningServer = {
  */
 export async function listen(
   app: RequestListener,
-  address: { readonly host: string; readonly port: number },
+  address: {
+    readonly host: string;
+    readonly port: number;
+    /** A whole request must have arrived by then, default 30 s; longer where files come in over slow lines. */
+    readonly requestTimeoutMs?: number;
+  },
 ): Promise<RunningServer> {
   const server = createServer(
     {
       ...expressClasses(app),
       headersTimeout: 10_000,
-      requestTimeout: 30_000,
+      requestTimeout: address.requestTimeoutMs ?? 30_000,
       keepAliveTimeout: 65_000,
       maxHeaderSize: 16_384,
       // Refused below, where it gets a problem document.

@@ -30,7 +30,7 @@ describe("OpenAPI documents", () => {
         expect(operation, route.path).to.include({ operationId: route.operationId, summary: route.summary });
         expect(operation?.tags).to.deep.equal([route.area]);
         expect("requestBody" in (operation ?? {}), route.path).to.equal(
-          route.request?.body !== undefined || route.request?.raw !== undefined,
+          [route.request?.body, route.request?.raw, route.request?.form].some((body) => body !== undefined),
         );
         for (const [status, answer] of Object.entries(operation?.responses ?? {})) {
           if (status.startsWith("2")) expect((answer as { headers: object }).headers).to.include.keys("X-Log-Position");
