@@ -11,7 +11,7 @@ const program = join(dirname(fileURLToPath(import.meta.url)), "../projectors/cli
 
 describe("the operator's command", function () {
   // Every step starts a process or two.
-  this.timeout(60_000);
+  this.timeout(120_000);
   let api: TestApi;
   let early: string;
   const customer = "cli-ada";

@@ -76,7 +76,7 @@ const counter: Decider<Counter, CounterCommand, CounterEvent> = {
 const definitions = [Incremented, GuessFailed, CustomerErased] as unknown as EventDefinition[];
 
 describe("command handler", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let services: BackingServices;
   let eventStore: EventStore;
   let keys: PersonalDataKeys;

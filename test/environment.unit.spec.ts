@@ -135,7 +135,7 @@ describe("org settings", () => {
     const log = { info: () => void told.push("reloaded"), error: () => void told.push("kept") };
     const settings = openOrgSettings(file, { pollMs: 10, log: log as never });
     const next = async (count: number) => {
-      const deadline = Date.now() + 5_000;
+      const deadline = Date.now() + 30_000;
       while (told.length < count) {
         if (Date.now() > deadline) throw new Error("the change was not noticed");
         await new Promise((resolve) => setTimeout(resolve, 5));

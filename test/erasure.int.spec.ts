@@ -13,7 +13,7 @@ import { startApi, type TestApi } from "./support/api.js";
 const worker = join(dirname(fileURLToPath(import.meta.url)), "../projectors/worker.js");
 
 describe("an erased customer", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let api: TestApi;
   let mongo: MongoClient;
   let process_: ChildProcess | undefined;
@@ -89,7 +89,7 @@ describe("an erased customer", function () {
   }
 
   async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 90_000;
     while (!(await condition())) {
       if (Date.now() > deadline) throw new Error(`did not come true in time: ${what}`);
       await delay(50);

@@ -59,7 +59,7 @@ describe("event store under stress", () => {
   });
 
   it("keeps every acknowledged write through kill -9, once and in order, and takes the unanswered again", async function () {
-    this.timeout(20_000 + rounds * 5_000);
+    this.timeout(120_000 + rounds * 15_000);
     /** What each writer wrote to its stream, in order: the ids that were acknowledged. */
     const ledger = new Map<string, string[]>();
     const streams = Array.from({ length: 8 }, (_, index) => `crash-${index}-${randomUUID()}`);

@@ -266,7 +266,7 @@ describe("event store against a model", () => {
   }
 
   it("ends every append, deletion and tombstone as the model does", async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), (steps) => follow(steps, undefined)),
       { numRuns: Number(process.env.MODEL_RUNS ?? 100) },
@@ -274,7 +274,7 @@ describe("event store against a model", () => {
   });
 
   it("still does after being killed in the middle", async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 30 }), fc.integer({ min: 2, max: 9 }), follow),
       { numRuns: 5 },

@@ -36,7 +36,7 @@ async function take(items: AsyncIterable<SubscriptionItem>, count: number): Prom
 }
 
 describe("event store adapter", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let services: BackingServices;
   let store: EventStore;
   let url: string;

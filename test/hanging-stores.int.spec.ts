@@ -23,7 +23,7 @@ describe("a store that hangs", () => {
 
   for (const hanging of ["mongodb", "eventStore"] as const) {
     it(`keeps no command waiting, however many are behind each other: ${hanging}`, async function () {
-      this.timeout(60_000);
+      this.timeout(120_000);
       const strangers = await Promise.all(["c", "d"].map((customer) => api.as(`${customer}-${hanging}`)));
       services.kill(hanging, "SIGSTOP");
       let slowest = 0;

@@ -4,7 +4,7 @@ import { commandIdOf, digestOf } from "../command-api/idempotency.js";
 import { type Answer, type Caller, startApi, type TestApi } from "./support/api.js";
 
 describe("idempotency", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let api: TestApi;
   let ada: Caller;
   let customers = 0;

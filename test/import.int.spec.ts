@@ -58,7 +58,7 @@ describe("import of a file", () => {
     const importing = importFile(file, target, { folder, batchLines: 5, lanes: 2, signal: stop.signal });
     // Stopped as soon as it has noted any progress.
     const noted = async () => (await readdir(folder)).some((name) => /^[0-9a-f]{32}\.json$/.test(name));
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + 60_000;
     while (!(await noted()) && Date.now() < deadline) await new Promise(setImmediate);
     stop.abort();
     const stopped = await importing;

@@ -19,7 +19,7 @@ describe("lease", () => {
   const times = { ttlMs: 1_500, renewMs: 200 };
   const never = new AbortController().signal;
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     services = await backingServices();
   });
   after(() => services.stop());
@@ -73,7 +73,7 @@ describe("lease", () => {
   });
 
   it("passes at once to a standby when the leader stops, and soon when it is killed", async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     const ada = fixture.owner("ada");
     await fixture.count(ada, 1);
     const leader = fixture.fork();
@@ -90,7 +90,7 @@ describe("lease", () => {
   });
 
   it("does not guard the data: two leaders at once end in the same state, and the older one steps down", async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     const owners = ["ada", "ben"].map((customer) => fixture.owner(customer));
     const long = { leaseTimes: { ttlMs: 60_000, renewMs: 20_000 } };
     const first = fixture.run(both, long);

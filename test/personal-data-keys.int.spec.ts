@@ -9,7 +9,7 @@ import { backingServices } from "./support/stack.js";
 const masterKey = (id: string) => ({ id, key: randomBytes(32) });
 
 describe("key store for personal data", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   const database = `keys-${process.pid}-${Date.now()}`;
   const [first, second] = [masterKey("2025"), masterKey("2026")];
   let services: Awaited<ReturnType<typeof backingServices>>;

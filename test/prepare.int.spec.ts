@@ -23,7 +23,7 @@ function run(cwd: string, args: readonly string[]): Promise<{ code: number | nul
 }
 
 describe("the scripts behind npm start and npm test", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   /** A small project with these scripts and the packages that are installed here. */
   let folder: string;
   const write = async (path: string, text: string) => {

@@ -18,7 +18,7 @@ describe("read models", () => {
   const both = [tally, noteProjection];
   const definitions = both.map(({ definition }) => definition);
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     services = await startBackingServices({ services: ["eventStore", "mongodb"] });
   });
   after(() => services.stop());
@@ -85,7 +85,7 @@ describe("read models", () => {
   });
 
   it("are followed again after MongoDB was killed", async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const ada = fixture.owner("ada");
     fixture.run(both);
     await fixture.caughtUp(both);

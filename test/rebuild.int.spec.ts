@@ -23,7 +23,7 @@ describe("rebuild", () => {
   const tally = tallyProjection();
   const both = [tally, noteProjection];
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     services = await backingServices();
   });
   after(() => services.stop());
@@ -169,7 +169,7 @@ describe("rebuild", () => {
   });
 
   it("takes up a rebuild where a killed leader left it", async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     const ada = fixture.owner("ada");
     await fixture.count(ada, 1, 2, 3);
     const first = fixture.fork();

@@ -21,7 +21,7 @@ describe("runner", () => {
   let services: BackingServices;
   let fixture: RunnerFixture;
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     services = await startBackingServices({ services: ["eventStore", "mongodb"] });
   });
   after(() => services.stop());
@@ -195,7 +195,7 @@ describe("runner", () => {
   });
 
   it("loses and repeats nothing when it is killed between documents and cursor, again and again", async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const owners = range(0, 5).map((index) => fixture.owner(`c${index}`));
     let written = 0;
     for (const dieAt of [1, 2, 1, 4]) {
@@ -218,7 +218,7 @@ describe("runner", () => {
   });
 
   it("goes on by itself when MongoDB and the event store are killed under it", async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const ada = fixture.owner("ada");
     await fixture.count(ada, 0);
     const { runner, stop } = fixture.run(both);

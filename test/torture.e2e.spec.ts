@@ -5,7 +5,7 @@ import { startTortureStack } from "./torture/torture-stack.js";
 /** The long version is `npm run torture -- --minutes N`. */
 describe("killed again and again while customers write", () => {
   it("loses nothing, doubles nothing, and comes back by itself", async function () {
-    this.timeout(180_000);
+    this.timeout(400_000);
     const seed = Date.now() % 1_000_000;
     const stack = await startTortureStack(() => {});
     try {

@@ -226,12 +226,10 @@ export class Leadership implements Led {
   }
 
   async #joinPack(group: Group): Promise<void> {
-    for (const member of group.members) {
-      const { definition } = member.fold.projection;
-      if (this.#rows.get(member.key)?.building === member.generation) {
-        await this.#generations.index(definition, member.generation);
-      }
-    }
+    const filled = group.members.filter((member) => this.#rows.get(member.key)?.building === member.generation);
+    await Promise.all(
+      filled.map((member) => this.#generations.index(member.fold.projection.definition, member.generation)),
+    );
     const pack = this.#groups.get(packRow);
     if (!pack) {
       const row = { ...group.row, _id: packRow };

@@ -1,4 +1,4 @@
-import type { Filter } from "mongodb";
+import type { Collection, Filter } from "mongodb";
 import { z } from "zod";
 import { type OrgId, type OwnerKey, orgKey, ownerKey } from "#domain/core/identifiers.js";
 import {
@@ -81,12 +81,7 @@ export function wishlistQueries(deps: ReadDependencies): RouteDefinition[] {
 async function joined(readModels: ReadModels, owner: OwnerKey, org: OrgId, ids: readonly string[] | undefined) {
   const entries = readModels.collection(wishlistDocument);
   const products = readModels.collection(productDocument);
-  const filter = { owner, ...live, ...(ids ? { productId: { $in: ids } } : {}) };
-  // Read before the entries: a tag may be older than its body, never newer.
-  const wishlistPosition = await lastPosition(entries, owner);
-  const found = (await entries
-    .find(filter as unknown as Filter<Stored<WishlistDocument>>)
-    .toArray()) as Stored<WishlistDocument>[];
+  const { found, wishlistPosition } = ids ? await someOf(entries, owner, ids) : await allOf(entries, owner);
   const productIds = [...new Set(found.map(({ productId }) => documentId(orgKey(org), productId)))];
   const known = (
     productIds.length === 0
@@ -111,6 +106,31 @@ async function joined(readModels: ReadModels, owner: OwnerKey, org: OrgId, ids: 
   });
   const productsPosition = known.reduce((newest, { _pos }) => (_pos > newest ? _pos : newest), "");
   return { rows, collection: entries.collectionName, position: `${wishlistPosition}.${productsPosition}` };
+}
+
+type Entries = Collection<Stored<WishlistDocument>>;
+type Found = { readonly found: readonly Stored<WishlistDocument>[]; readonly wishlistPosition: string };
+
+/** Tombstones of what was taken off lately may be read along with the entries, up to so many documents. */
+const mostAtOnce = wishlistLimits.entries + 500;
+
+/** All entries in one call: with the tombstones the newest document tells the position, too. */
+async function allOf(entries: Entries, owner: OwnerKey): Promise<Found> {
+  const filter = { owner } as unknown as Filter<Stored<WishlistDocument>>;
+  const documents = (await entries.find(filter, { limit: mostAtOnce }).toArray()) as Stored<WishlistDocument>[];
+  if (documents.length === mostAtOnce) return someOf(entries, owner, undefined);
+  const wishlistPosition = documents.reduce((newest, { _pos }) => (_pos > newest ? _pos : newest), "");
+  return { found: documents.filter(({ _deletedAt }) => !_deletedAt), wishlistPosition };
+}
+
+async function someOf(entries: Entries, owner: OwnerKey, ids: readonly string[] | undefined): Promise<Found> {
+  const filter = { owner, ...live, ...(ids ? { productId: { $in: ids } } : {}) };
+  // Read before the entries: a tag may be older than its body, never newer.
+  const wishlistPosition = await lastPosition(entries, owner);
+  const found = (await entries
+    .find(filter as unknown as Filter<Stored<WishlistDocument>>)
+    .toArray()) as Stored<WishlistDocument>[];
+  return { found, wishlistPosition };
 }
 
 function withoutId({ name, slug, imageUrl, priceMinor, currency, inStock, available }: ProductDocument) {

@@ -178,7 +178,7 @@ describe("reads", () => {
   }
 
   async function until(holds: () => boolean): Promise<void> {
-    const deadline = Date.now() + 5_000;
+    const deadline = Date.now() + 30_000;
     while (!holds()) {
       if (Date.now() > deadline) throw new Error("it did not become so");
       await new Promise((resolve) => setImmediate(resolve));

@@ -42,7 +42,7 @@ async function thrown(work: Promise<unknown>): Promise<unknown> {
 }
 
 describe("payment providers over their wires", function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   const closing: (() => void)[] = [];
   let standIns: StandIns;
   let stripe: PaymentProvider;

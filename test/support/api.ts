@@ -217,7 +217,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     const definitions = projections.map(({ definition }) => definition);
     const caughtUp = async () => {
       const head = await command.eventStore.head({ streamPrefixes });
-      if (await query.readModels.waitFor(definitions, head, 15_000)) return;
+      if (await query.readModels.waitFor(definitions, head, 60_000)) return;
       throw new Error(`the read models did not catch up: ${logLines.slice(-5).join("")}`);
     };
 
@@ -338,7 +338,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
 }
 
 /** Waits, looking often, until it holds. */
-async function until(holds: () => boolean | Promise<boolean>, failure: string, withinMs = 15_000): Promise<void> {
+async function until(holds: () => boolean | Promise<boolean>, failure: string, withinMs = 60_000): Promise<void> {
   const deadline = performance.now() + withinMs;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(failure);
@@ -363,7 +363,7 @@ export async function sendRequest(
     headers,
     redirect: "manual",
     ...(body === undefined ? {} : { body: raw ? (body as string | Uint8Array<ArrayBuffer>) : JSON.stringify(body) }),
-    signal: AbortSignal.timeout(15_000),
+    signal: AbortSignal.timeout(30_000),
   });
   const text = await response.text();
   const isJson = /[/+]json\b/.test(response.headers.get("content-type") ?? "");

@@ -211,7 +211,7 @@ export function createRunnerFixture(env: Readonly<Record<string, string>>): Runn
       );
       return child;
     },
-    async caughtUp(projections, timeoutMs = 30_000) {
+    async caughtUp(projections, timeoutMs = 60_000) {
       const head = await eventStore.head({ streamPrefixes });
       const definitions = projections.map(({ definition }) => definition);
       const readModels = await openReadModels(database, definitions, log);
@@ -255,7 +255,7 @@ export function createRunnerFixture(env: Readonly<Record<string, string>>): Runn
 export const testMasterKey = { id: "test", key: Buffer.alloc(32, 7) };
 
 /** Waits for something to become true. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`timed out waiting until ${what}`);
