@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { z } from "zod";
 import type { DomainEvent } from "#domain/core/decider.js";
-import type { EventDefinition, SealingKey } from "#domain/core/event-definition.js";
+import type { EventDefinition } from "#domain/core/event-definition.js";
 import { type OwnerKey, ownerOfStream } from "#domain/core/identifiers.js";
 import type { EventMetadata, RecordedEvent } from "#domain/core/recorded-event.js";
 import type { EventToStore, LogPosition, StoredEvent } from "./event-store.js";
 import type { OwnerKeys, PersonalDataKeys } from "./personal-data-keys.js";
 import { open, seal } from "./sealing.js";
 
-/** An event whose personal fields can no longer be opened. It is not folded; it only moves the place in the log. */
+/** An event that went with its customer. It is not folded; it only moves the place in the log. */
 export type ErasedEvent = {
   readonly id: string;
   readonly type: string;
@@ -28,8 +28,9 @@ export type EventSerializer = {
   /**
    * Checks an event against its schema and seals its personal fields.
    *
-   * @returns what to store, under a fresh random event id
-   * @throws PersonalDataErased when the customer's key is destroyed and there is something to seal
+   * @returns what to store, under a fresh random event id; of an erased customer's, for an event that outlives an
+   *   erasure, without what would be personal
+   * @throws PersonalDataErased when the customer's key is destroyed and there is something to seal with it
    * @throws Error when the event is not defined or breaks its schema: a fault of the program
    */
   serialize(event: DomainEvent, metadata: EventMetadata, stream: string): EventToStore | Promise<EventToStore>;
@@ -68,14 +69,19 @@ type ReadingPlan = {
   readonly type: string;
   readonly schema: z.ZodType;
   readonly personal: readonly string[];
-  readonly sealedWith: SealingKey;
+  readonly kept: readonly string[];
+  readonly outlivesErasure: boolean;
   readonly newestType: string;
   readonly newestSchema: z.ZodType;
   readonly lifts: readonly ((data: unknown) => unknown)[];
 };
 
-/** Where the sealed personal fields of an event lie in its stored data: base64 of nonce, ciphertext and tag. */
+/**
+ * Where the sealed fields of an event lie in its stored data, base64 of nonce, ciphertext and tag: personal ones under
+ * the customer's own key, and what the law makes us keep under its second.
+ */
 const sealedField = "$sealed";
+const keptField = "$kept";
 
 /**
  * @param definitions newest version of every event; older ones hang on `previous`
@@ -102,20 +108,27 @@ export function createEventSerializer(
     const checked = plan.schema.safeParse(event.data);
     if (!checked.success) throw new Error(`${event.type} breaks its schema: ${describeIssues(checked.error)}`);
     const data = checked.data as Record<string, unknown>;
-    const secret = pick(data, plan.personal);
-    if (!secret && metadata.client === undefined) return { id: randomUUID(), type: event.type, data, metadata };
-
+    const { kept, rest } = takeKept(data, plan.kept);
+    const secret = pick(rest, plan.personal);
+    if (!secret && !kept && metadata.client === undefined) {
+      return { id: randomUUID(), type: event.type, data, metadata };
+    }
     const owner = ownerOf(stream);
     const sealUnder = (ownerKeys: OwnerKeys): EventToStore => {
       const context = sealingContext(stream, event.type);
-      let stored = data;
-      if (secret) {
-        const key = ownerKeys[plan.sealedWith];
-        if (!key) throw new PersonalDataErased();
-        const sealed = seal(key, Buffer.from(JSON.stringify(secret)), context).toString("base64");
-        stored = { ...omit(data, plan.personal), [sealedField]: sealed };
+      const { customer, legal } = ownerKeys;
+      const withoutPerson = customer === null && plan.outlivesErasure;
+      const stored = secret ? omit(rest, plan.personal) : { ...rest };
+      if (secret && !withoutPerson) {
+        if (!customer) throw new PersonalDataErased();
+        stored[sealedField] = sealJson(customer, secret, context);
       }
-      return { id: randomUUID(), type: event.type, data: stored, metadata: sealClient(metadata, ownerKeys, context) };
+      if (kept) stored[keptField] = sealJson(legal, kept, keptContext(context));
+      if (!withoutPerson) {
+        return { id: randomUUID(), type: event.type, data: stored, metadata: sealClient(metadata, ownerKeys, context) };
+      }
+      const { client: _, ...anonymous } = metadata;
+      return { id: randomUUID(), type: event.type, data: stored, metadata: anonymous };
     };
     const cached = keys.cached(owner);
     return cached ? sealUnder(cached) : keys.findOrCreate(owner).then(sealUnder);
@@ -157,12 +170,13 @@ function readingPlans(newest: EventDefinition): ReadingPlan[] {
   const plans: ReadingPlan[] = [];
   let lifts: ReadingPlan["lifts"] = [];
   for (let definition = newest; ; ) {
-    const { type, schema, personal, sealedWith, previous } = definition;
+    const { type, schema, personal, kept, outlivesErasure, previous } = definition;
     plans.push({
       type,
       schema,
       personal,
-      sealedWith,
+      kept,
+      outlivesErasure,
       newestType: newest.type,
       newestSchema: newest.schema,
       lifts,
@@ -175,7 +189,7 @@ function readingPlans(newest: EventDefinition): ReadingPlan[] {
 
 function needsKeys(stored: StoredEvent): boolean {
   const { data, metadata } = stored as { data: Record<string, unknown> | null; metadata: EventMetadata | undefined };
-  return data?.[sealedField] !== undefined || metadata?.client !== undefined;
+  return data?.[sealedField] !== undefined || data?.[keptField] !== undefined || metadata?.client !== undefined;
 }
 
 function read(stored: StoredEvent, plan: ReadingPlan, keys: OwnerKeys | null): Deserialized {
@@ -188,12 +202,16 @@ function read(stored: StoredEvent, plan: ReadingPlan, keys: OwnerKeys | null): D
   const context = sealingContext(stream, stored.type);
   let data = stored.data as Record<string, unknown>;
   const sealed = data?.[sealedField];
-  if (sealed !== undefined) {
+  const sealedKept = data?.[keptField];
+  if (sealed !== undefined || sealedKept !== undefined) {
     if (!keys) throw new EventNotReadable(stored, "its owner has no data key");
-    const key = keys[plan.sealedWith];
-    if (!key) return { kind: "erased", event: { id, type: plan.newestType, stream, revision, position, owner } };
-    data = { ...data, ...openJson(stored, key, sealed, context) };
-    delete data[sealedField];
+    const { [sealedField]: _sealed, [keptField]: _kept, ...plain } = data;
+    data = plain;
+    if (sealed !== undefined && keys.customer) data = { ...data, ...openJson(stored, keys.customer, sealed, context) };
+    else if (sealed !== undefined && !plan.outlivesErasure) {
+      return { kind: "erased", event: { id, type: plan.newestType, stream, revision, position, owner } };
+    }
+    if (sealedKept !== undefined) data = putBack(data, openJson(stored, keys.legal, sealedKept, keptContext(context)));
   }
   let lifted = check(stored, plan.schema, data);
   if (plan.lifts.length > 0) {
@@ -222,7 +240,11 @@ function check(stored: StoredEvent, schema: z.ZodType, data: unknown): unknown {
   return checked.data;
 }
 
-function openJson(stored: StoredEvent, key: NonNullable<OwnerKeys["customer"]>, sealed: unknown, context: string) {
+function sealJson(key: OwnerKeys["legal"], value: object, context: string): string {
+  return seal(key, Buffer.from(JSON.stringify(value)), context).toString("base64");
+}
+
+function openJson(stored: StoredEvent, key: OwnerKeys["legal"], sealed: unknown, context: string): Fields {
   try {
     return JSON.parse(open(key, Buffer.from(sealed as string, "base64"), context).toString("utf8"));
   } catch (cause) {
@@ -255,15 +277,60 @@ function sealingContext(stream: string, type: string): string {
   return `${stream}|${type}`;
 }
 
+function keptContext(context: string): string {
+  return `${context}|kept`;
+}
+
 function ownerOf(stream: string): OwnerKey {
   const owner = ownerOfStream(stream);
   if (owner === null) throw new Error("a stored event lies in a stream that has no owner");
   return owner;
 }
 
+type Fields = Record<string, unknown>;
+
+/**
+ * Takes out of an event's data what is kept for the law.
+ *
+ * @param paths fields, or members of fields
+ * @returns what was there of it, in its place (null when nothing was), and the rest; the data itself stays as it is
+ */
+function takeKept(data: Fields, paths: readonly string[]): { kept: Fields | null; rest: Fields } {
+  let kept: Fields | undefined;
+  let rest = data;
+  for (const path of paths) {
+    const [field = "", member] = path.split(".");
+    const value = rest[field];
+    if (value === undefined) continue;
+    if (member === undefined) {
+      kept = { ...kept, [field]: value };
+      rest = omit(rest, [field]);
+    } else if (isFields(value) && value[member] !== undefined) {
+      const members = kept?.[field] as Fields | undefined;
+      kept = { ...kept, [field]: { ...members, [member]: value[member] } };
+      rest = { ...rest, [field]: omit(value, [member]) };
+    }
+  }
+  return { kept: kept ?? null, rest };
+}
+
+/** Reverses {@link takeKept}. */
+function putBack(data: Fields, kept: Fields): Fields {
+  const whole = { ...data };
+  for (const [field, value] of Object.entries(kept)) {
+    const rest = whole[field];
+    whole[field] = isFields(rest) && isFields(value) ? { ...rest, ...value } : value;
+  }
+  return whole;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** The personal fields that are there; null when none is. */
-function pick(data: Record<string, unknown>, fields: readonly string[]): Record<string, unknown> | null {
-  let picked: Record<string, unknown> | null = null;
+function pick(data: Fields, fields: readonly string[]): Fields | null {
+  let picked: Fields | null = null;
   for (const field of fields) {
     if (data[field] === undefined) continue;
     picked ??= {};
@@ -272,7 +339,7 @@ function pick(data: Record<string, unknown>, fields: readonly string[]): Record<
   return picked;
 }
 
-function omit(data: Record<string, unknown>, fields: readonly string[]): Record<string, unknown> {
+function omit(data: Fields, fields: readonly string[]): Fields {
   return Object.fromEntries(Object.entries(data).filter(([field]) => !fields.includes(field)));
 }
 

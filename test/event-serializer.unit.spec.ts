@@ -25,9 +25,18 @@ const NoteTakenV3 = defineEvent("wishlist.NoteTaken.v3", {
 });
 const Invoiced = defineEvent("orders.Invoiced.v1", {
   category: "order",
-  schema: z.object({ number: z.string(), address: z.string().optional() }),
-  personal: ["address"],
-  sealedWith: "legal",
+  schema: z.object({
+    number: z.string(),
+    address: z.object({ name: z.string().optional(), phone: z.string().optional() }).nullish(),
+    note: z.string().optional(),
+    voucher: z.string().optional(),
+  }),
+  personal: ["address", "note"],
+  kept: ["address.name", "voucher"],
+  outlivesErasure: true,
+});
+const invoice = Invoiced.create({
+  ...{ number: "A-1", address: { name: "Ada Lovelace", phone: "+4930123456" }, note: "ring twice", voucher: "V-9" },
 });
 
 const definitions = [NoteTakenV3, Invoiced] as unknown as EventDefinition[];
@@ -116,7 +125,6 @@ describe("event serializer", () => {
   it("gives an erased event when the customer's key is destroyed, and keeps what the law makes us keep", async () => {
     const { keys, serializer } = setUp();
     const note = stored(await serializer.serialize(taken, sampleMetadata, stream));
-    const invoice = Invoiced.create({ number: "A-1", address: "12 St James's Square" });
     const metadata = { ...sampleMetadata, client: "phone" };
     const invoiced = await serializer.serialize(invoice, metadata, "order-acme.ada.a1");
     await keys.destroy(owner);
@@ -132,7 +140,42 @@ describe("event serializer", () => {
       owner,
     });
     const kept = await serializer.deserialize(stored(invoiced, { stream: "order-acme.ada.a1" }));
-    expect(kept.event).to.deep.include({ data: invoice.data, metadata: sampleMetadata });
+    expect(kept.event).to.deep.include({
+      data: { number: "A-1", address: { name: "Ada Lovelace" }, voucher: "V-9" },
+      metadata: sampleMetadata,
+    });
+  });
+
+  it("seals what is kept for the law apart, and gives the event back whole as long as the person is there", async () => {
+    const { serializer } = setUp();
+    const place = { stream: "order-acme.ada.a1" };
+    for (const data of [
+      invoice.data,
+      { number: "A-2", address: { name: "Ada Lovelace" } },
+      { number: "A-3", address: { phone: "+4930123456" } },
+      { number: "A-4", address: {} },
+      { number: "A-5", address: null },
+      { number: "A-6", voucher: "V-10" },
+      { number: "A-7" },
+    ]) {
+      const toStore = await serializer.serialize(Invoiced.create(data), sampleMetadata, place.stream);
+      expect(JSON.stringify(toStore)).not.to.match(/Lovelace|\+4930|ring|V-/);
+      expect((await serializer.deserialize(stored(toStore, place))).event).to.deep.include({ data });
+    }
+  });
+
+  it("records what outlives an erasure after it too, without the person", async () => {
+    const { keys, serializer } = setUp();
+    await keys.destroy(owner);
+    const metadata = { ...sampleMetadata, client: "phone" };
+    const place = { stream: "order-acme.ada.a1" };
+    const toStore = await serializer.serialize(invoice, metadata, place.stream);
+    expect(toStore.data).to.have.all.keys("number", "$kept");
+    const opened = await serializer.deserialize(stored(toStore, place));
+    expect(opened.event).to.deep.include({
+      data: { number: "A-1", address: { name: "Ada Lovelace" }, voucher: "V-9" },
+      metadata: sampleMetadata,
+    });
   });
 
   it("refuses to seal under a destroyed key, but records what has nothing to seal", async () => {
@@ -165,7 +208,7 @@ describe("event serializer", () => {
     const broken = stored({
       id: "e1",
       type: Invoiced.type,
-      data: { number: 7, address: "Mum" },
+      data: { number: 7, note: "Mum" },
       metadata: sampleMetadata,
     });
     expect(() => serializer.deserialize(broken)).to.throw(EventNotReadable, /e1 .*number \(invalid_type\)/);

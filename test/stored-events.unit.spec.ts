@@ -3,7 +3,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import type { EventDefinition } from "#domain/core/event-definition.js";
-import { streams } from "#domain/core/identifiers.js";
+import { ownerOfStream, streams } from "#domain/core/identifiers.js";
+import { keptByLaw } from "#domain/privacy/privacy.policy.js";
 import { storedEvents } from "#domain/stored-events.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
 import { sampleMetadata, stored } from "./support/event-builders.js";
@@ -56,13 +57,40 @@ describe("stored events", () => {
       const stream = streamOf[version.category] ?? `${version.category}-acme.ada`;
       const shipped = createEventSerializer([version], keys);
       const toStore = await shipped.serialize({ type: version.type, data: golden.data }, sampleMetadata, stream);
-      for (const field of version.personal) expect(toStore.data).not.to.have.property(field);
+      const sealed = [...version.personal, ...version.kept.map((path) => path.split(".", 1)[0] ?? "")];
+      for (const field of sealed) expect(toStore.data).not.to.have.property(field);
 
       const result = await createEventSerializer(storedEvents, keys).deserialize(stored(toStore, { stream }));
       expect(result.kind).to.equal("event");
       expect(result.event).to.deep.include({ type: newest.type, data: golden.lifted ?? golden.data });
+      if (newest.personal.length === 0) return;
+
+      await keys.destroy(ownerOfStream(stream) ?? "");
+      const left = await createEventSerializer(storedEvents, keys).deserialize(stored(toStore, { stream }));
+      expect(left.kind).to.equal(newest.outlivesErasure ? "event" : "erased");
+      if (left.kind !== "event") return;
+      const data = { ...(left.event.data as Record<string, unknown>) };
+      for (const path of newest.kept) {
+        const [field = "", member = ""] = path.split(".");
+        if (member === "") delete data[field];
+        else if (data[field]) data[field] = without(data[field] as object, member);
+      }
+      for (const field of newest.personal) {
+        expect(Object.keys((data[field] as object | undefined) ?? {}), `${field} after an erasure`).to.deep.equal([]);
+      }
     });
   }
+
+  it("keeps of a person after an erasure what the law's list names, and nothing else", () => {
+    const kept = storedEvents.filter((definition) => definition.kept.length > 0);
+    const list = Object.fromEntries(kept.map(({ type, kept }) => [type.replace(/\.v\d+$/, ""), [...kept]]));
+    expect(list).to.deep.equal(keptByLaw);
+    for (const { version } of versions) {
+      const { type, kept, outlivesErasure } = version;
+      if (kept.length > 0)
+        expect(outlivesErasure, `${type} keeps something and must outlive an erasure`).to.equal(true);
+    }
+  });
 
   it("spells each name as area, fact and version, and lifts to a version of the same fact", () => {
     for (const { version, newest } of versions) {
@@ -71,3 +99,7 @@ describe("stored events", () => {
     }
   });
 });
+
+function without(fields: object, member: string): object {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => name !== member));
+}

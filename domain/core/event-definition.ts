@@ -2,11 +2,8 @@ import type { z } from "zod";
 import type { DomainEvent } from "./decider.js";
 import type { Category } from "./identifiers.js";
 
-/**
- * Which key seals the personal fields of an event: the customer's own, destroyed by an erasure, or the one kept for
- * what the law makes us keep (invoices).
- */
-export type SealingKey = "customer" | "legal";
+/** A field of an event's data, or one member of a field that is an object: `billingAddress.name`. */
+export type FieldPath<Data> = (keyof Data & string) | `${keyof Data & string}.${string}`;
 
 /** One shipped version of a stored event. The type name and the schema are the storage format: never edit, add a version. */
 export type EventDefinition<Type extends string = string, Data = unknown> = {
@@ -15,9 +12,15 @@ export type EventDefinition<Type extends string = string, Data = unknown> = {
   /** Stream category the event lives in; the subscription's server-side filter is derived from it. */
   readonly category: Category;
   readonly schema: z.ZodType<Data>;
-  /** Top-level fields sealed under a per-customer key before they are stored. */
+  /** Top-level fields sealed under the customer's own key before they are stored; an erasure destroys it. */
   readonly personal: readonly (keyof Data & string)[];
-  readonly sealedWith: SealingKey;
+  /**
+   * What of a person the law makes us keep: sealed under the customer's second key, which outlives an erasure. A
+   * member named here is taken out of its field first; what is left of a personal field goes with the person.
+   */
+  readonly kept: readonly string[];
+  /** Read after an erasure too, without its personal fields; they must be optional. Else it is gone as a whole. */
+  readonly outlivesErasure: boolean;
   /** The shape before this one, lifted once on read; absent for a first version. */
   readonly previous?: PreviousVersion<Data>;
   /** Builds the event; the compiler checks the shape, the serializer checks it again before storing. */
@@ -39,7 +42,8 @@ type DefinitionInput<Data> = {
   category: Category;
   schema: z.ZodType<Data>;
   personal?: readonly (keyof Data & string)[];
-  sealedWith?: SealingKey;
+  kept?: readonly FieldPath<Data>[];
+  outlivesErasure?: boolean;
   previous?: PreviousVersion<Data>;
 };
 
@@ -47,8 +51,8 @@ type DefinitionInput<Data> = {
  * Defines a stored event.
  *
  * @param type stored name, `<area>.<Fact>.v<n>`
- * @param input category, zod schema of the data, personal fields (default none), the key that seals them (default
- *   the customer's), and for n > 1 the previous version with its lift
+ * @param input category, zod schema of the data, personal fields (default none), what of them is kept for the law
+ *   (default nothing), whether it outlives an erasure (default not), and for n > 1 the previous version with its lift
  * @throws Error when the name is not of that form
  */
 export function defineEvent<const Type extends string, Data>(
@@ -61,7 +65,8 @@ export function defineEvent<const Type extends string, Data>(
     category: input.category,
     schema: input.schema,
     personal: input.personal ?? [],
-    sealedWith: input.sealedWith ?? "customer",
+    kept: input.kept ?? [],
+    outlivesErasure: input.outlivesErasure ?? false,
     ...(input.previous ? { previous: input.previous } : {}),
     create: (data) => ({ type, data }),
   };

@@ -87,15 +87,28 @@ export type OrderItem = z.infer<typeof item>;
 export type OrderAddress = z.infer<typeof address>;
 export type TimelineEntry = z.infer<typeof timelineEntry>;
 
-// Invoices outlive an erasure: their personal parts are sealed under the key kept for what the law makes us keep.
-const personal = ["shippingAddress", "billingAddress", "timeline"] as const;
+// Invoices outlive an erasure under a pseudonym. Of the person only whom the invoice went to is kept, under the second
+// key; `domain/privacy/privacy.policy.ts` lists it. The rest goes with the person.
+const person = {
+  personal: ["shippingAddress", "billingAddress", "paymentMethod", "shipments", "timeline"],
+  kept: [
+    "billingAddress.name",
+    "billingAddress.company",
+    "billingAddress.line1",
+    "billingAddress.line2",
+    "billingAddress.city",
+    "billingAddress.region",
+    "billingAddress.postalCode",
+    "billingAddress.country",
+  ],
+  outlivesErasure: true,
+} as const;
 
 /** The platform told us of an order for the first time, in whatever status it then was. */
 export const OrderPlaced = defineEvent("orders.Placed.v1", {
   category: "order",
   schema: details.extend({ sourceRevision: sourceRevisionSchema, status, statusAt: instant }),
-  personal,
-  sealedWith: "legal",
+  ...person,
 });
 
 /** The order moved on. Carries the status before, so that counts can be moved without looking elsewhere. */
@@ -109,7 +122,7 @@ export const OrderStatusChanged = defineEvent("orders.StatusChanged.v1", {
     note: text.optional(),
   }),
   personal: ["note"],
-  sealedWith: "legal",
+  outlivesErasure: true,
 });
 
 /** Anything but the status changed: the changed fields alone, null where one was cleared. */
@@ -132,8 +145,7 @@ export const OrderDetailsChanged = defineEvent("orders.DetailsChanged.v1", {
     timeline: details.shape.timeline.nullable(),
     cancellable: details.shape.cancellable.nullable(),
   }),
-  personal,
-  sealedWith: "legal",
+  ...person,
 });
 
 /** A newer revision said nothing new. Kept, because what lies between the two revisions must then come too late. */

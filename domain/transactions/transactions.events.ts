@@ -53,12 +53,19 @@ const optionalDetails = z.object({
 const details = optionalDetails.extend({ type: z.enum(transactionTypes), createdAt: instant });
 export type TransactionDetails = z.infer<typeof details>;
 
+// The ledger outlives an erasure under a pseudonym. What it refers to is kept under the second key, because books must
+// be traceable to their vouchers; `domain/privacy/privacy.policy.ts` lists it. The rest goes with the person.
+const person = {
+  personal: ["description", "paymentMethod", "failureReason"],
+  kept: ["reference"],
+  outlivesErasure: true,
+} as const;
+
 /** The platform told us of a ledger entry for the first time, in whatever status it then was. */
 export const TransactionRecorded = defineEvent("transactions.Recorded.v1", {
   category: "transaction",
   schema: z.object({ sourceRevision: sourceRevisionSchema, ...entry.shape, ...details.shape }),
-  personal: ["description"],
-  sealedWith: "legal",
+  ...person,
 });
 
 /**
@@ -80,8 +87,7 @@ export const TransactionChanged = defineEvent("transactions.Changed.v1", {
     runningBalanceMinor: minorSchema.nullish(),
     failureReason: z.string().nullish(),
   }),
-  personal: ["description"],
-  sealedWith: "legal",
+  ...person,
 });
 
 /** A newer revision said nothing new. Kept, because what lies between the two revisions must then come too late. */

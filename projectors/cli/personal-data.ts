@@ -37,9 +37,11 @@ export async function viewOf(
 
 /** An event with its personal fields and its client masked, shape kept so that it still folds. */
 export function maskPersonal(event: RecordedEvent): RecordedEvent {
-  const personal = definitions.get(event.type)?.personal ?? [];
+  const { personal = [], kept = [] } = definitions.get(event.type) ?? {};
   const data = { ...(event.data as Record<string, unknown>) };
-  for (const field of personal) if (data[field] !== undefined) data[field] = masked(data[field]);
+  for (const field of new Set([...personal, ...kept.map((path) => path.split(".")[0] ?? "")])) {
+    if (data[field] !== undefined) data[field] = masked(data[field]);
+  }
   const metadata = event.metadata.client === undefined ? event.metadata : { ...event.metadata, client: mask };
   return { ...event, data, metadata };
 }

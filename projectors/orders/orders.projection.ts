@@ -16,20 +16,22 @@ function touched(
   data: OrderDocument["data"],
   timeline: readonly TimelineEntry[],
 ): OrderDocument {
-  const search = searchText(
-    data.orderNumber,
-    ...data.items.map((item) => item.title),
-    ...(data.shipments ?? []).map((shipment) => shipment.tracking),
-  );
+  const search = searchedIn(data);
   const after = { ...document, version: event.revision, modifiedAt: event.at, data, timeline, search };
   return document.erased ? withoutPersonalParts(after) : after;
 }
 
-/** The order stays, the person goes: no addresses, no free text. */
+function searchedIn({ orderNumber, items, shipments = [] }: OrderDocument["data"]): string {
+  return searchText(orderNumber, ...items.map(({ title }) => title), ...shipments.map(({ tracking }) => tracking));
+}
+
+/**
+ * The order stays, the person goes: no addresses, no card, no way of the parcel, no history that may hold free text.
+ * Also what the law keeps in the log has no place here any more.
+ */
 function withoutPersonalParts(document: OrderDocument): OrderDocument {
-  const { shippingAddress: _shipping, billingAddress: _billing, ...data } = document.data;
-  const timeline = document.timeline.map(({ at, status }) => ({ at, status }));
-  return { ...document, data, timeline, erased: true };
+  const { shippingAddress: _s, billingAddress: _b, paymentMethod: _p, shipments: _w, ...data } = document.data;
+  return { ...document, data, timeline: [], search: searchedIn(data), erased: true };
 }
 
 export const orderProjection: Projection<OrderDocument, Consumed> = {

@@ -7,9 +7,9 @@ import { type TransactionDocument, transactionDocument } from "./transactions.do
 
 type Consumed = Exclude<TransactionEvent, { type: "transactions.Reconfirmed.v1" }>;
 
-/** The entry stays, the person goes: no free text. */
+/** The entry stays, the person goes: no free text, no card. What the law keeps stands in the log alone. */
 function withoutPersonalParts(document: TransactionDocument): TransactionDocument {
-  const { description: _, ...data } = document.data;
+  const { description: _d, paymentMethod: _p, failureReason: _f, reference: _r, ...data } = document.data;
   return { ...document, data, erased: true };
 }
 

@@ -210,6 +210,8 @@ describe("the read model of orders", () => {
       ...placed.data,
       shippingAddress: home,
       billingAddress: home,
+      paymentMethod: { type: "card", brand: "visa", last4: "4242" },
+      shipments: [{ carrier: "DHL", tracking: "JD0146", status: "new", items: [] }],
       timeline: [{ at: placedAt, status: "new", note: "for Ada" }],
     });
     const { documents } = project(orderProjection).given(
@@ -218,9 +220,9 @@ describe("the read model of orders", () => {
       { stream, event: OrderDetailsChanged.create({ sourceRevision: 2, totalMinor: 1, billingAddress: home }) },
     );
     const left = documents.get("o1");
-    expect(JSON.stringify(left)).not.to.match(/Ada|James/);
+    expect(JSON.stringify(left)).not.to.match(/Ada|James|4242|0146/i);
     expect(left?.data).to.deep.equal({ ...details, totalMinor: 1, status: "new" });
-    expect(left?.timeline).to.deep.equal([{ at: placedAt, status: "new" }]);
+    expect(left?.timeline).to.deep.equal([]);
   });
 });
 

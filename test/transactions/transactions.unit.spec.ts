@@ -149,7 +149,13 @@ describe("the read model of transactions", () => {
 
   it("lets go of free text after an erasure, also in what comes later", () => {
     const { documents } = project(transactionProjection).given(
-      { stream, event: TransactionRecorded.create({ ...recorded.data, description: "for Ada" }) },
+      {
+        stream,
+        event: TransactionRecorded.create({
+          ...{ ...recorded.data, description: "for Ada", reference: "V-1", failureReason: "Ada's bank said no" },
+          paymentMethod: { type: "card", brand: "visa", last4: "4242" },
+        }),
+      },
       { stream: streams.profile(ada), event: CustomerErased.create({}) },
       {
         stream,
