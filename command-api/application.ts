@@ -4,6 +4,7 @@ import { type ApplicationParts, createApplication } from "#infrastructure/http/a
 import { wirePosition } from "#infrastructure/http/log-position.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { createAccountGuard } from "./account.js";
+import { addressRoutes } from "./addresses/addresses.routes.js";
 import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
 import { ingestRoutes } from "./ingest.js";
@@ -19,6 +20,7 @@ export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
   const fedByThePlatform = [customerIngest(deps), orderIngest(deps), transactionIngest(deps), productIngest(deps)];
   return [
     ...profileRoutes(deps),
+    ...addressRoutes(deps),
     ...wishlistRoutes(deps),
     ...privacyRoutes(deps),
     ...lockRoutes(deps),

@@ -1,5 +1,6 @@
 import type { EventDefinition } from "./core/event-definition.js";
 import { fileEvents } from "./files/files.events.js";
+import { addressEvents } from "./addresses/addresses.events.js";
 import { orderEvents } from "./orders/orders.events.js";
 import { privacyEvents } from "./privacy/privacy.events.js";
 import { profileEvents } from "./profile/profile.events.js";
@@ -15,6 +16,7 @@ import { wishlistEvents } from "./wishlist/wishlist.events.js";
 export const storedEvents: readonly EventDefinition[] = [
   ...privacyEvents,
   ...profileEvents,
+  ...addressEvents,
   ...orderEvents,
   ...wishlistEvents,
   ...productEvents,

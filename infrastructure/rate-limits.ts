@@ -11,6 +11,9 @@ export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
   reads: { points: 240, windowSeconds: 60 },
   writes: { points: 60, windowSeconds: 60 },
   uploads: { points: 30, windowSeconds: 3_600 },
+  autocomplete: { points: 60, windowSeconds: 60 },
+  "autocomplete-daily": { points: 500, windowSeconds: 86_400 },
+  place: { points: 30, windowSeconds: 60 },
 };
 
 /** Whether a request may go on, with the numbers for the `RateLimit` headers. */

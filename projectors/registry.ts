@@ -1,4 +1,5 @@
 import { activityProjection } from "./activity/activity.projection.js";
+import { addressProjection } from "./addresses/addresses.projection.js";
 import { dashboardProjection } from "./dashboard/dashboard.projection.js";
 import { dueWorkProjection } from "./due-work.js";
 import { orderProjection } from "./orders/orders.projection.js";
@@ -21,6 +22,7 @@ const duties: readonly AreaDuties<any>[] = [privacyAreaDuties];
 /** Every read model. Rebuildable at any time, because they write documents and nothing else. */
 export const projections: readonly AnyProjection[] = [
   profileProjection,
+  addressProjection,
   wishlistProjection,
   productProjection,
   orderProjection,

@@ -3,6 +3,7 @@ import { type ApplicationParts, createApplication } from "#infrastructure/http/a
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import type { DocumentDefinition } from "#projectors/runner/projection.js";
 import { activityDocument } from "#projectors/activity/activity.document.js";
+import { addressDocument } from "#projectors/addresses/addresses.document.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { orderDocument } from "#projectors/orders/orders.document.js";
 import { privacyDocument } from "#projectors/privacy/privacy.document.js";
@@ -11,6 +12,7 @@ import { transactionDocument } from "#projectors/transactions/transactions.docum
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import { wishlistDocument } from "#projectors/wishlist/wishlist.document.js";
 import { activityQueries } from "./activity/activity.queries.js";
+import { addressQueries } from "./addresses/addresses.queries.js";
 import { dashboardQueries } from "./dashboard/dashboard.queries.js";
 import type { QueryDependencies } from "./dependencies.js";
 import { orderQueries } from "./orders/orders.queries.js";
@@ -27,6 +29,7 @@ type Room = {
 /** The rooms of the read side, each with the read models it opens: a new area is one line here. */
 const rooms: readonly Room[] = [
   { queries: activityQueries, documents: [activityDocument] },
+  { queries: addressQueries, documents: [addressDocument] },
   { queries: dashboardQueries, documents: [dashboardDocument] },
   { queries: orderQueries, documents: [orderDocument] },
   { queries: privacyQueries, documents: [privacyDocument] },

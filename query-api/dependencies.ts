@@ -7,16 +7,27 @@ import type { ReadDependencies } from "#infrastructure/http/reads.js";
 import { queryMetrics } from "#infrastructure/metrics.js";
 import { createMongoClient, pingMongo, requestSilenceMs } from "#infrastructure/mongo.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
+import { createGooglePlaces, type GooglePlaces } from "#infrastructure/providers/google-places.js";
 import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels } from "#infrastructure/read-models.js";
 import type { DocumentDefinition } from "#projectors/runner/projection.js";
 
 /** What the areas' queries may use. */
-export type QueryDependencies = ReadDependencies & { readonly orgSettings: OrgSettings };
+export type QueryDependencies = ReadDependencies & {
+  readonly orgSettings: OrgSettings;
+  readonly places: GooglePlaces;
+};
 
 /** The part of the environment that the query API needs. */
-export const queryEnvironment = ["MONGODB_URL", "MONGODB_DATABASE", "REDIS_URL", "ORG_SETTINGS_FILE"] as const;
+export const queryEnvironment = [
+  "MONGODB_URL",
+  "MONGODB_DATABASE",
+  "REDIS_URL",
+  "ORG_SETTINGS_FILE",
+  "GOOGLE_MAPS_BASE_URL",
+  "GOOGLE_PLACES_BASE_URL",
+] as const;
 
 type Surroundings = {
   readonly log: Logger;
@@ -40,6 +51,7 @@ export async function openQueryDependencies(
     production:
       environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes("ORG_SETTINGS_FILE"),
     log,
+    uses: ["googlePlaces"],
   });
   onStop("org settings", orgSettings.close);
 
@@ -50,6 +62,13 @@ export async function openQueryDependencies(
 
   const redis = failFastConnection(environment.REDIS_URL, (err) => log.warn({ err }, "redis"));
   onStop("redis", () => redis.disconnect());
+
+  const places = createGooglePlaces({
+    orgSettings,
+    mapsUrl: environment.GOOGLE_MAPS_BASE_URL,
+    placesUrl: environment.GOOGLE_PLACES_BASE_URL,
+  });
+  onStop("google places", () => places.close());
 
   const { staleReads } = queryMetrics(registry);
   const readiness: ReadinessCheck[] = [
@@ -68,6 +87,7 @@ export async function openQueryDependencies(
     clock: () => new Date(),
     readModels,
     orgSettings,
+    places,
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
     onAnswer: (_req: Request, res: Response) => {

@@ -20,7 +20,7 @@ import { type DocumentInfo, openApiDocument, serveDocument } from "./openapi.js"
 import { preferredType } from "./media-types.js";
 import { defaultPatienceMs, Patience } from "./patience.js";
 import type { Authenticator, Principal, ServicePrincipal } from "./principal.js";
-import { Problem, rejected, sendProblem, unavailable } from "./problem-details.js";
+import { Problem, type ProblemCode, rejected, sendProblem, unavailable } from "./problem-details.js";
 import { assignRequestId, requestIdOf } from "./request-id.js";
 import type { RouteDefinition } from "./routes.js";
 
@@ -193,7 +193,7 @@ function frame(route: RouteDefinition, parts: Omit<ApplicationParts, "document" 
       const owner = ownerKey(principal.owner);
       for (const name of limits) {
         const spent = rateLimits.spend(name, principal.org, owner);
-        applyVerdict(res, spent instanceof Promise ? await spent : spent);
+        applyVerdict(res, spent instanceof Promise ? await spent : spent, route.limitCode);
       }
       refuseCustomerInQuery(req);
     } else if (access === "service") await authenticator.service(req, res);
@@ -223,12 +223,12 @@ function isAcceptable(req: Request, produces: readonly string[]): boolean {
 }
 
 /** IETF draft-ietf-httpapi-ratelimit-headers: what the limit is, and what is left of it. */
-function applyVerdict(res: Response, verdict: Verdict): void {
+function applyVerdict(res: Response, verdict: Verdict, code: ProblemCode = "RATE_LIMITED"): void {
   const { name, limit, remaining, resetSeconds } = verdict;
   res.setHeader("RateLimit-Policy", `"${name}";q=${limit.points};w=${limit.windowSeconds}`);
   res.setHeader("RateLimit", `"${name}";r=${remaining};t=${resetSeconds}`);
   if (!verdict.allowed) {
-    throw new Problem(429, "RATE_LIMITED", { headers: { "Retry-After": String(Math.max(1, resetSeconds)) } });
+    throw new Problem(429, code, { headers: { "Retry-After": String(Math.max(1, resetSeconds)) } });
   }
 }
 

@@ -33,6 +33,8 @@ export type RouteDefinition = {
   readonly limits?: readonly string[];
   /** A command that passes although the account is locked: what it is about decides for itself. Default false. */
   readonly whileLocked?: boolean;
+  /** What the 429 of this route says when one of them is spent; default `RATE_LIMITED`. */
+  readonly limitCode?: ProblemCode;
   readonly request?: {
     readonly params?: z.ZodObject;
     readonly query?: z.ZodType;

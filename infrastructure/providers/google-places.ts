@@ -1,0 +1,112 @@
+import { secretValue, type OrgSettings } from "../org-settings.js";
+import { legacyPlaces } from "./google-places-legacy.js";
+import { newPlaces } from "./google-places-new.js";
+import { createPlaceSessions } from "./place-sessions.js";
+import { clientPerOrg } from "./per-org.js";
+import { createProviderCall } from "./provider-call.js";
+
+export type Coordinates = { readonly lat: number; readonly lng: number };
+
+/** What a person has typed so far, and where it is looked for. */
+export type SuggestionWish = {
+  readonly input: string;
+  /** Only in these countries (ISO 3166-1 alpha-2, at most 5); everywhere when empty. */
+  readonly countries: readonly string[];
+  /** BCP 47; the provider's choice when absent. */
+  readonly language?: string | undefined;
+  /** What is near comes first. */
+  readonly near?: Coordinates | undefined;
+};
+
+export type Suggestion = {
+  readonly placeId: string;
+  readonly description: string;
+  readonly mainText: string;
+  readonly secondaryText: string;
+};
+
+/** Which place is asked for. */
+export type PlaceWish = { readonly placeId: string; readonly language?: string | undefined };
+
+/** A place with the parts of its address, named as Google does in both its APIs. */
+export type FoundPlace = {
+  readonly placeId: string;
+  readonly formatted: string;
+  readonly location: Coordinates | null;
+  readonly parts: readonly { readonly long: string; readonly short: string; readonly types: readonly string[] }[];
+};
+
+/** Google's Places over either of its APIs; tokens of billing sessions are passed through. */
+export type PlacesWire = {
+  /** @throws ProviderUnavailable, ProviderFault */
+  suggest(wish: SuggestionWish, sessionToken: string, signal: AbortSignal): Promise<readonly Suggestion[]>;
+  /**
+   * @returns null when there is no such place
+   * @throws ProviderUnavailable, ProviderFault
+   */
+  find(wish: PlaceWish, sessionToken: string | undefined, signal: AbortSignal): Promise<FoundPlace | null>;
+};
+
+export type GooglePlaces = {
+  /**
+   * Suggests places for what was typed.
+   *
+   * @param owner owner key: sessions of different customers never meet
+   * @param sessionToken the token of the client's last answer; absent begins a session
+   * @returns at most five, and the token to go on with
+   * @throws IntegrationNotConfigured, ProviderUnavailable, ProviderFault
+   */
+  suggest(
+    org: string,
+    owner: string,
+    wish: SuggestionWish,
+    sessionToken?: string,
+  ): Promise<{ readonly suggestions: readonly Suggestion[]; readonly sessionToken: string }>;
+  /**
+   * Finds a place, which closes its billing session.
+   *
+   * @returns null when there is no such place
+   * @throws IntegrationNotConfigured, ProviderUnavailable, ProviderFault
+   */
+  find(org: string, owner: string, wish: PlaceWish, sessionToken?: string): Promise<FoundPlace | null>;
+  close(): Promise<void>;
+};
+
+export type GooglePlacesOptions = {
+  readonly orgSettings: OrgSettings;
+  /** Endpoint of the legacy API. */
+  readonly mapsUrl: string;
+  /** Endpoint of the Places API (New). */
+  readonly placesUrl: string;
+};
+
+export const mostSuggestions = 5;
+/** Somebody is typing: what is not there soon is not worth waiting for. */
+const timeoutMs = 2_000;
+
+/** Google Places by each org's own key, over the API that its settings name. */
+export function createGooglePlaces({ orgSettings, mapsUrl, placesUrl }: GooglePlacesOptions): GooglePlaces {
+  const sessions = createPlaceSessions();
+  const overNew = newPlaces(placesUrl);
+  const overLegacy = legacyPlaces(mapsUrl);
+  const clientOf = clientPerOrg(orgSettings, "googlePlaces", "google-places", ({ apiKey, api }) => {
+    const key = secretValue(apiKey);
+    return {
+      wire: api === "legacy" ? overLegacy.withKey(key) : overNew.withKey(key),
+      // Its own for each org: one whose quota is used up must not break the circuit of the others.
+      call: createProviderCall({ provider: "google-places", timeoutMs }),
+    };
+  });
+
+  return {
+    suggest(org, owner, wish, sessionToken) {
+      const { wire, call } = clientOf(org);
+      return sessions.suggest(owner, wish, sessionToken, (token) => call((signal) => wire.suggest(wish, token, signal)));
+    },
+    find(org, owner, wish, sessionToken) {
+      const { wire, call } = clientOf(org);
+      return sessions.find(owner, wish, sessionToken, (token) => call((signal) => wire.find(wish, token, signal)));
+    },
+    close: () => overNew.close(),
+  };
+}
