@@ -26,7 +26,12 @@ const optionalText = (max: number) =>
     .nullish()
     .transform((value) => (value === "" ? null : value));
 
-const coordinate = (most: number) => z.number().min(-most).max(most).overwrite((value) => value + 0); // no -0
+const coordinate = (most: number) =>
+  z
+    .number()
+    .min(-most)
+    .max(most)
+    .overwrite((value) => value + 0); // no -0
 
 const needed = {
   line1: text(1, addressLimits.line),
@@ -45,10 +50,7 @@ const optional = {
   phone: e164().nullish(),
   instructions: optionalText(addressLimits.instructions),
   location: z.strictObject({ lat: coordinate(90), lng: coordinate(180) }).nullish(),
-  placeId: z
-    .string()
-    .regex(placeIdPattern, { message: "must be 1 to 300 of A-Z a-z 0-9 _ -" })
-    .nullish(),
+  placeId: z.string().regex(placeIdPattern, { message: "must be 1 to 300 of A-Z a-z 0-9 _ -" }).nullish(),
 };
 const defaults = { isDefaultShipping: z.boolean().optional(), isDefaultBilling: z.boolean().optional() };
 
@@ -78,7 +80,10 @@ export function addressRoutes(deps: CommandDependencies): RouteDefinition[] {
       area: "addresses",
       request: { body: z.union([addBody, changeBody]) },
       responses: {
-        200: { description: "The address as it now is; the very same one was there already", schema: recordOf(addressDataSchema) },
+        200: {
+          description: "The address as it now is; the very same one was there already",
+          schema: recordOf(addressDataSchema),
+        },
         201: { description: "The new address", schema: recordOf(addressDataSchema) },
       },
       problems: [

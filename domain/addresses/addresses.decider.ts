@@ -43,7 +43,11 @@ export type DefaultsWish = {
 export type AddressesCommand =
   /** Adds an address, unless the very same is there. The first one is both defaults. */
   | ({ readonly type: "AddAddress"; readonly addressId: string; readonly address: AddressFields } & DefaultsWish)
-  | ({ readonly type: "ChangeAddress"; readonly addressId: string; readonly changes: Patch<AddressFields> } & DefaultsWish)
+  | ({
+      readonly type: "ChangeAddress";
+      readonly addressId: string;
+      readonly changes: Patch<AddressFields>;
+    } & DefaultsWish)
   | { readonly type: "RemoveAddress"; readonly addressId: string };
 
 /** One customer's address book: stream `addresses-<org>.<customer>`. */

@@ -241,7 +241,12 @@ export const countryCode = z
 
 /** As codes are written: full-width digits and odd dashes made plain, upper case, single spaces. */
 export function normalPostalCode(value: string): string {
-  return value.normalize("NFKC").toUpperCase().replace(/\p{Pd}|\u2212|\u30fc/gu, "-").replace(/\s+/g, " ").trim();
+  return value
+    .normalize("NFKC")
+    .toUpperCase()
+    .replace(/\p{Pd}|\u2212|\u30fc/gu, "-")
+    .replace(/\s+/g, " ")
+    .trim();
 }
 
 function rulesOf(code: string): CountryRules {

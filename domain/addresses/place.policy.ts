@@ -81,13 +81,16 @@ function streetOf({ formatted }: Place, part: Part): string | undefined {
 
 function cityOf(part: Part, country: string): string | undefined {
   const town = postTowns.includes(country) ? ["postal_town", "locality"] : ["locality", "postal_town"];
-  const wider = ["sublocality_level_1", "administrative_area_level_3", "administrative_area_level_2"];
+  const wider = ["sublocality_level_1", "administrative_area_level_3", "neighborhood", "administrative_area_level_2"];
   // City states have nothing smaller than themselves.
   return part(...town, ...wider, "administrative_area_level_1", "country")?.long;
 }
 
 /** Text as a request may carry it: at most so many code points, no control characters. */
 function cut(value: string | undefined, codePoints: number): string | undefined {
-  const clean = value?.normalize("NFC").replace(/\p{Cc}+/gu, " ").trim();
+  const clean = value
+    ?.normalize("NFC")
+    .replace(/\p{Cc}+/gu, " ")
+    .trim();
   return clean ? [...clean].slice(0, codePoints).join("") : undefined;
 }

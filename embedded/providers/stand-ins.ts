@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { startClamav } from "./clamav.js";
+import { googleApiKey, googleMapsStandIn, googlePlacesStandIn } from "./google-places.js";
 import { mailPage } from "./mail-page.js";
 import { Mailbox } from "./mailbox.js";
 import { paypalStandIn } from "./paypal.js";
@@ -14,6 +15,8 @@ const httpStandIns: readonly ((stateFile: string | undefined) => HttpStandIn)[] 
   twilioStandIn,
   stripeStandIn,
   paypalStandIn,
+  googleMapsStandIn,
+  googlePlacesStandIn,
 ];
 
 export type StandIns = {
@@ -67,7 +70,7 @@ export function standInEnvironment(
     STRIPE_WEBHOOK_SECRET: "whsec_local",
     PAYPAL_CLIENT_ID: "local-client",
     PAYPAL_CLIENT_SECRET: "local-secret",
-    GOOGLE_API_KEY: "local-google-key",
+    GOOGLE_API_KEY: googleApiKey,
     TWILIO_AUTH_TOKEN: "local-twilio-token",
   };
 }

@@ -98,10 +98,11 @@ async function answered(request: Promise<{ data: unknown }>): Promise<{ status: 
     const { response, code } = error as AxiosError;
     const httpStatus = response?.status ?? 0;
     const what = httpStatus > 0 ? `answered ${httpStatus}` : `no answer (${code ?? "unknown"})`;
-    if (httpStatus === 0 || httpStatus === 429 || httpStatus >= 500) {
+    const isTooLarge = httpStatus === 0 && code === "ERR_BAD_RESPONSE";
+    if ((httpStatus === 0 && !isTooLarge) || httpStatus === 429 || httpStatus >= 500) {
       throw new ProviderUnavailable("google-places", { cause: new Error(what) });
     }
-    throw new ProviderFault("google-places", what);
+    throw new ProviderFault("google-places", isTooLarge ? "the answer is too large" : what);
   }
 }
 

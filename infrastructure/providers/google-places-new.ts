@@ -8,7 +8,12 @@ const largestAnswerBytes = 256 * 1024;
 const biasRadiusMetres = 50_000;
 /** What is asked for is what is billed: these are all of the cheapest kind. */
 const placeFields = "id,formattedAddress,addressComponents,location";
-const suggestionFields = ["placeId", "text.text", "structuredFormat.mainText.text", "structuredFormat.secondaryText.text"]
+const suggestionFields = [
+  "placeId",
+  "text.text",
+  "structuredFormat.mainText.text",
+  "structuredFormat.secondaryText.text",
+]
   .map((field) => `suggestions.placePrediction.${field}`)
   .join(",");
 
@@ -33,7 +38,9 @@ const placeAnswer = z.object({
   formattedAddress: z.string().default(""),
   location: z.object({ latitude: z.number(), longitude: z.number() }).optional(),
   addressComponents: z
-    .array(z.object({ longText: z.string(), shortText: z.string().default(""), types: z.array(z.string()).default([]) }))
+    .array(
+      z.object({ longText: z.string(), shortText: z.string().default(""), types: z.array(z.string()).default([]) }),
+    )
     .default([]),
 });
 const errorAnswer = z.object({ error: z.object({ status: z.string().default(""), message: z.string().default("") }) });

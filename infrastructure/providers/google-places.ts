@@ -101,7 +101,9 @@ export function createGooglePlaces({ orgSettings, mapsUrl, placesUrl }: GooglePl
   return {
     suggest(org, owner, wish, sessionToken) {
       const { wire, call } = clientOf(org);
-      return sessions.suggest(owner, wish, sessionToken, (token) => call((signal) => wire.suggest(wish, token, signal)));
+      return sessions.suggest(owner, wish, sessionToken, (token) =>
+        call((signal) => wire.suggest(wish, token, signal)),
+      );
     },
     find(org, owner, wish, sessionToken) {
       const { wire, call } = clientOf(org);

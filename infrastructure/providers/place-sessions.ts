@@ -5,6 +5,8 @@ import type { FoundPlace, PlaceWish, Suggestion, SuggestionWish } from "./google
 /** A session that nobody has gone on with for so long is over, and what it knew is forgotten. */
 const idleMs = 3 * 60_000;
 const mostBytes = 16 * 1024 * 1024;
+/** About what a session takes that knows nothing. */
+const emptyBytes = 200;
 /** Inputs whose suggestions one session remembers: who deletes a letter is answered at once. */
 const mostInputs = 20;
 
@@ -36,10 +38,12 @@ export function createPlaceSessions(now: () => number = () => performance.now())
     ttlResolution: 0,
   });
 
-  /** Bytes are counted when a session is put in its place. */
   function remember(key: string, session: Session, bytes: number): void {
     session.bytes += bytes;
-    if (sessions.peek(key) === session || !sessions.has(key)) sessions.set(key, session);
+    if (sessions.has(key) && sessions.peek(key) !== session) return;
+    // The library counts bytes anew only for what it does not hold.
+    sessions.delete(key);
+    sessions.set(key, session);
   }
 
   return {
@@ -57,7 +61,7 @@ export function createPlaceSessions(now: () => number = () => performance.now())
       }
       const key = keyOf(owner, token);
       if (!session) {
-        session = { suggestions: new Map(), bytes: 200 };
+        session = { suggestions: new Map(), bytes: emptyBytes };
         sessions.set(key, session);
       }
       const { suggestions } = session;
@@ -86,14 +90,14 @@ export function createPlaceSessions(now: () => number = () => performance.now())
     ): Promise<FoundPlace | null> {
       if (sessionToken === undefined) return ask(undefined);
       const key = keyOf(owner, sessionToken);
-      const session: Session = sessions.get(key) ?? { suggestions: new Map(), bytes: 200 };
+      const session: Session = sessions.get(key) ?? { suggestions: new Map(), bytes: emptyBytes };
       const wanted = JSON.stringify([wish.placeId, wish.language]);
       if (session.closing) return session.closing.key === wanted ? session.closing.place : ask(undefined);
       const place = ask(sessionToken);
       session.closing = { key: wanted, place };
       session.suggestions.clear();
-      session.bytes = 200;
-      sessions.set(key, session);
+      session.bytes = 0;
+      remember(key, session, emptyBytes);
       try {
         const found = await place;
         if (found) remember(key, session, bytesOf(found));

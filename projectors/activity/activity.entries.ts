@@ -1,6 +1,8 @@
+import type { AddressEvent } from "#domain/addresses/addresses.events.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { WishlistEvent } from "#domain/wishlist/wishlist.events.js";
 import type { ActivityEntries, ActivityEntry } from "../activity-entry.js";
+import { addressEntries } from "../addresses/addresses.entries.js";
 import { type OrderActivity, orderEntries } from "../orders/orders.entries.js";
 import { type PrivacyActivity, privacyEntries } from "../privacy/privacy.entries.js";
 import { type ProfileActivity, profileEntries } from "../profile/profile.entries.js";
@@ -8,11 +10,18 @@ import { type TransactionActivity, transactionEntries } from "../transactions/tr
 import { wishlistEntries } from "../wishlist/wishlist.entries.js";
 
 /** Facts a customer would call something that happened, of all areas. */
-export type ActivityEvent = ProfileActivity | WishlistEvent | OrderActivity | TransactionActivity | PrivacyActivity;
+export type ActivityEvent =
+  | ProfileActivity
+  | AddressEvent
+  | WishlistEvent
+  | OrderActivity
+  | TransactionActivity
+  | PrivacyActivity;
 
 /** A new area is one line here, and one in the type above. */
 const entries: ActivityEntries<ActivityEvent> = {
   ...profileEntries,
+  ...addressEntries,
   ...wishlistEntries,
   ...orderEntries,
   ...transactionEntries,
