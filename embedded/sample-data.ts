@@ -149,6 +149,28 @@ function personLines(
   return [customer, ...orderLines, ...transactions];
 }
 
+/** Where else they have things sent. */
+const otherAddresses: Record<string, Record<string, string>> = {
+  "cst-7Q2M4": {
+    label: "Office",
+    company: "Bay Roasters",
+    line1: "1190 Valencia Street",
+    line2: "Suite 4",
+    city: "San Francisco",
+    region: "CA",
+    postalCode: "94110",
+    country: "US",
+  },
+  "cst-K81XB": {
+    label: "Sommarhus",
+    line1: "Strandvägen 3",
+    city: "Vaxholm",
+    postalCode: "185 31",
+    country: "SE",
+    instructions: "Leave it in the shed",
+  },
+};
+
 /** What the people did themselves. */
 const wishes = ["scale-brew", "travel-press", "beans-decaf-500g"];
 
@@ -177,6 +199,17 @@ export async function loadSampleData(stack: StackFile, now = new Date()): Promis
         });
         positions.push(wish.headers.get("x-log-position"));
         await wish.body?.cancel();
+      }
+      const person = people[index];
+      const home = { label: "Home", name: person?.name, phone: person?.phone, ...homes[person?.id ?? ""]?.address };
+      for (const address of [home, otherAddresses[person?.id ?? ""]]) {
+        if (!address) continue;
+        const saved = await call("POST", `${stack.gateway}/client-data/addresses`, stack.org, token, {
+          contentType: "application/json",
+          body: JSON.stringify(address),
+        });
+        positions.push(saved.headers.get("x-log-position"));
+        await saved.body?.cancel();
       }
       const seen = await call("GET", `${stack.gateway}/client-data/dashboard`, stack.org, token, {
         headers: { "x-min-log-position": positions.filter(Boolean).join(","), prefer: "wait=10" },

@@ -112,6 +112,7 @@ describe("local stack", function () {
         expect(orders.total).to.be.at.least(5);
         expect(wallet.balanceMinor).to.be.above(0);
         expect(wishlist.count).to.be.at.least(1);
+        expect(await read(stack, "addresses", token)).to.have.length.above(0);
       }
     });
 
