@@ -3,6 +3,7 @@ import { fileEvents } from "./files/files.events.js";
 import { addressEvents } from "./addresses/addresses.events.js";
 import { orderEvents } from "./orders/orders.events.js";
 import { privacyEvents } from "./privacy/privacy.events.js";
+import { paymentMethodEvents } from "./payment-methods/payment-methods.events.js";
 import { profileEvents } from "./profile/profile.events.js";
 import { definitionEvents } from "./reservations/definition.events.js";
 import { reservationEvents } from "./reservations/reservations.events.js";
@@ -21,6 +22,7 @@ export const storedEvents: readonly EventDefinition[] = [
   ...wishlistEvents,
   ...productEvents,
   ...transactionEvents,
+  ...paymentMethodEvents,
   ...reservationEvents,
   ...slotbookEvents,
   ...definitionEvents,

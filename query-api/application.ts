@@ -7,6 +7,7 @@ import { addressDocument } from "#projectors/addresses/addresses.document.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { orderDocument } from "#projectors/orders/orders.document.js";
 import { privacyDocument } from "#projectors/privacy/privacy.document.js";
+import { paymentMethodDocument } from "#projectors/payment-methods/payment-methods.document.js";
 import { profileDocument } from "#projectors/profile/profile.document.js";
 import { transactionDocument } from "#projectors/transactions/transactions.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
@@ -17,6 +18,7 @@ import { dashboardQueries } from "./dashboard/dashboard.queries.js";
 import type { QueryDependencies } from "./dependencies.js";
 import { orderQueries } from "./orders/orders.queries.js";
 import { privacyQueries } from "./privacy/privacy.queries.js";
+import { paymentMethodQueries } from "./payment-methods/payment-methods.queries.js";
 import { profileQueries } from "./profile/profile.queries.js";
 import { transactionQueries } from "./transactions/transactions.queries.js";
 import { wishlistQueries } from "./wishlist/wishlist.queries.js";
@@ -33,6 +35,7 @@ const rooms: readonly Room[] = [
   { queries: dashboardQueries, documents: [dashboardDocument] },
   { queries: orderQueries, documents: [orderDocument] },
   { queries: privacyQueries, documents: [privacyDocument] },
+  { queries: paymentMethodQueries, documents: [paymentMethodDocument] },
   { queries: profileQueries, documents: [profileDocument] },
   { queries: transactionQueries, documents: [transactionDocument] },
   { queries: wishlistQueries, documents: [wishlistDocument, productDocument] },

@@ -29,6 +29,8 @@ export type AttachOutcome =
   /** It belongs to another of the provider's customers. */
   | { readonly kind: "elsewhere" }
   | { readonly kind: "not-supported" }
+  /** The provider's customer is no more. */
+  | { readonly kind: "no-customer" }
   /** The provider refuses our request itself: nothing was done. */
   | { readonly kind: "fault" };
 
@@ -41,9 +43,14 @@ export type SetupIntent = { readonly clientSecret: string; readonly expiresAt: s
 export type WebhookReport = {
   /** The provider's id of the event: the same delivery again has the same. */
   readonly eventId: string;
-  readonly providerMethodId: string;
-  /** Null: the provider has no such method any more, or it is attached to nobody. */
-  readonly method: ProviderMethod | null;
+  readonly about:
+    | {
+        readonly providerMethodId: string;
+        /** Null: the provider has no such method any more, or it is attached to nobody. */
+        readonly method: ProviderMethod | null;
+      }
+    /** A customer of the provider that is no more. */
+    | { readonly lostCustomer: string };
   /** Whose it is, as far as the provider's own customer tells; undefined when it does not. */
   readonly owner?: Owner;
 };
@@ -74,9 +81,10 @@ export type PaymentProvider = {
   /**
    * The provider's customer of an owner, made when there is none; the same for ever, however often it is asked.
    *
+   * @param lost how many of them were removed at the provider, so that another one is made
    * @returns null where the provider keeps no customers
    */
-  customerOf(owner: Owner): Promise<string | null>;
+  customerOf(owner: Owner, lost?: number): Promise<string | null>;
   /** Attaches what a page collected, by the provider's id or token of it. */
   attach(token: string, providerCustomerId: string | null, key: string): Promise<AttachOutcome>;
   /** Lets go of a method; fine when it is gone. */

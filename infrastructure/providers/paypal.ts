@@ -222,7 +222,7 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
       if (understood(verification, json).verification_status !== "SUCCESS") throw new WebhookRefused("not signed");
       if (!concerning.includes(event.event_type)) return null;
       const providerMethodId = event.resource.id;
-      return { eventId: event.id, providerMethodId, method: await findMethod(providerMethodId) };
+      return { eventId: event.id, about: { providerMethodId, method: await findMethod(providerMethodId) } };
     },
 
     close: () => agent.destroy(),

@@ -115,7 +115,7 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
       if (!(error instanceof StripeRefusal)) throw error;
       if (error.type === "StripeCardError") return { kind: "declined", declineCode: error.declineCode };
       if (error.code === "resource_missing")
-        return error.param === "customer" ? { kind: "fault" } : { kind: "unknown" };
+        return error.param === "customer" ? { kind: "no-customer" } : { kind: "unknown" };
       if (error.type !== "StripeInvalidRequestError") return { kind: "fault" };
     }
     // Attached already, to this customer or to another, or not of a kind that can be: the method itself tells.
@@ -127,7 +127,7 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
   }
 
   return {
-    async customerOf(owner) {
+    async customerOf(owner, lost = 0) {
       const metadata = { orgId: owner.org, customerId: owner.customer };
       // The idempotency key holds for a day; what was made before that is found by its metadata.
       const query = Object.entries(metadata).map(([name, value]) => `metadata['${name}']:'${quoted(value)}'`);
@@ -136,7 +136,7 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
         const [known] = found.data;
         if (known) return known.id;
         const made = await ask((stripe) =>
-          stripe.customers.create({ metadata }, { idempotencyKey: `customer-${digestOf(ownerKey(owner))}` }),
+          stripe.customers.create({ metadata }, { idempotencyKey: `customer-${digestOf(ownerKey(owner))}-${lost}` }),
         );
         return made.id;
       } catch (error) {
@@ -181,14 +181,19 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
       const event = await verified(await client(), incoming, secretValue(settings.webhookSecret));
       const subject = subjectOf(event);
       if (!subject) return null;
-      const found = await findMethod(subject.id);
+      const { id: eventId } = event;
+      if ("customer" in subject) {
+        const found = await find((stripe) => stripe.customers.retrieve(subject.customer.id));
+        if (found && !found.deleted) return null;
+        return { eventId, about: { lostCustomer: subject.customer.id }, ...ownerIn(subject.customer.metadata, org) };
+      }
+      const found = await findMethod(subject.method);
       const method = found?.providerCustomerId ? found : null;
+      const about = { providerMethodId: subject.method, method };
       const customer = method?.providerCustomerId ?? subject.formerCustomer;
-      const report: WebhookReport = { eventId: event.id, providerMethodId: subject.id, method };
-      if (!customer) return report;
+      if (!customer) return { eventId, about };
       const known = await find((stripe) => stripe.customers.retrieve(customer));
-      const { orgId, customerId } = (known && !known.deleted && known.metadata) || {};
-      return orgId === org && customerId ? { ...report, owner: { org, customer: customerId } } : report;
+      return { eventId, about, ...(known && !known.deleted ? ownerIn(known.metadata, org) : {}) };
     },
   };
 }
@@ -280,25 +285,37 @@ async function verified(
   }
 }
 
-/** The payment method an event is about; undefined for an event that does not concern us. */
-function subjectOf(event: Stripe.Event): { id: string; formerCustomer?: string } | undefined {
+type Subject =
+  | { readonly method: string; readonly formerCustomer?: string }
+  | { readonly customer: Pick<Stripe.Customer, "id" | "metadata"> };
+
+/** What an event is about; undefined for one that does not concern us. */
+function subjectOf(event: Stripe.Event): Subject | undefined {
   switch (event.type) {
     case "payment_method.attached":
     case "payment_method.updated":
     case "payment_method.automatically_updated":
-      return { id: event.data.object.id };
+      return { method: event.data.object.id };
     case "payment_method.detached": {
       const former = (event.data.previous_attributes as { customer?: unknown } | undefined)?.customer;
-      return { id: event.data.object.id, ...(typeof former === "string" ? { formerCustomer: former } : {}) };
+      return { method: event.data.object.id, ...(typeof former === "string" ? { formerCustomer: former } : {}) };
     }
     case "setup_intent.succeeded": {
       const { payment_method: method } = event.data.object;
       const id = typeof method === "string" ? method : method?.id;
-      return id === undefined ? undefined : { id };
+      return id === undefined ? undefined : { method: id };
     }
+    case "customer.deleted":
+      return { customer: event.data.object };
     default:
       return undefined;
   }
+}
+
+/** Our customer, as its provider's one says it in its metadata. */
+function ownerIn(metadata: Stripe.Metadata, org: string): { owner?: Owner } {
+  const { orgId, customerId } = metadata;
+  return orgId === org && customerId ? { owner: { org, customer: customerId } } : {};
 }
 
 /** A value inside the quotes of Stripe's search language. */

@@ -5,6 +5,7 @@ import type { ActivityEntries, ActivityEntry } from "../activity-entry.js";
 import { addressEntries } from "../addresses/addresses.entries.js";
 import { type OrderActivity, orderEntries } from "../orders/orders.entries.js";
 import { type PrivacyActivity, privacyEntries } from "../privacy/privacy.entries.js";
+import { type PaymentMethodActivity, paymentMethodEntries } from "../payment-methods/payment-methods.entries.js";
 import { type ProfileActivity, profileEntries } from "../profile/profile.entries.js";
 import { type TransactionActivity, transactionEntries } from "../transactions/transactions.entries.js";
 import { wishlistEntries } from "../wishlist/wishlist.entries.js";
@@ -15,6 +16,7 @@ export type ActivityEvent =
   | AddressEvent
   | WishlistEvent
   | OrderActivity
+  | PaymentMethodActivity
   | TransactionActivity
   | PrivacyActivity;
 
@@ -25,6 +27,7 @@ const entries: ActivityEntries<ActivityEvent> = {
   ...wishlistEntries,
   ...orderEntries,
   ...transactionEntries,
+  ...paymentMethodEntries,
   ...privacyEntries,
 };
 
