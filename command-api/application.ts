@@ -9,10 +9,12 @@ import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
 import { ingestRoutes } from "./ingest.js";
 import { orderIngest } from "./orders/orders.routes.js";
+import { paymentMethodRoutes } from "./payment-methods/payment-methods.routes.js";
 import { lockRoutes, privacyRoutes } from "./privacy/privacy.routes.js";
 import { customerIngest, profileRoutes } from "./profile/profile.routes.js";
 import { transactionIngest } from "./transactions/transactions.routes.js";
 import { productIngest } from "./wishlist/product.routes.js";
+import { webhookRoutes } from "./webhooks.js";
 import { wishlistRoutes } from "./wishlist/wishlist.routes.js";
 
 /** The rooms of the write side: a new area is one line here. */
@@ -22,9 +24,11 @@ export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
     ...profileRoutes(deps),
     ...addressRoutes(deps),
     ...wishlistRoutes(deps),
+    ...paymentMethodRoutes(deps),
     ...privacyRoutes(deps),
     ...lockRoutes(deps),
     ...ingestRoutes(fedByThePlatform, deps),
+    ...webhookRoutes(deps),
   ];
 }
 

@@ -13,6 +13,8 @@ import type { CommandAnswer } from "#infrastructure/http/records.js";
 import { commandMetrics } from "#infrastructure/metrics.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { requestSilenceMs } from "#infrastructure/mongo.js";
+import type { PaymentProviders } from "#infrastructure/providers/payment-provider.js";
+import { openPaymentProviders, paymentEnvironment } from "#infrastructure/providers/payment-providers.js";
 import {
   ingestedCatalogue,
   outsideCatalogue,
@@ -23,6 +25,8 @@ import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
+import { orderDocument } from "#projectors/orders/orders.document.js";
+import { paymentMethodDocument } from "#projectors/payment-methods/payment-methods.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import type { Idempotency } from "./idempotency.js";
 
@@ -35,6 +39,8 @@ export type CommandDependencies = {
   readonly idempotency: Idempotency;
   readonly catalogue: ProductCatalogue<Product>;
   readonly orgSettings: OrgSettings;
+  readonly payments: PaymentProviders;
+  readonly log: Logger;
   /** Headers of a command's answer: where in the log it wrote, and whether it is a replay. */
   readonly answerOf: (handled: {
     readonly position?: LogPosition | undefined;
@@ -48,10 +54,11 @@ export const commandEnvironment = [
   "REDIS_URL",
   "ORG_SETTINGS_FILE",
   "PRODUCT_CATALOGUE_URL",
+  ...paymentEnvironment,
 ] as const;
 
 /** Read models that commands locate things in, or take advice from. */
-const documents = [productDocument, dashboardDocument];
+const documents = [productDocument, dashboardDocument, orderDocument, paymentMethodDocument];
 
 type Surroundings = {
   readonly log: Logger;
@@ -71,6 +78,7 @@ export async function openCommandDependencies(
 ) {
   const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, {
     production: isStrict(environment),
+    uses: ["stripe", "paypal"],
     log,
   });
   onStop("org settings", orgSettings.close);
@@ -91,6 +99,9 @@ export async function openCommandDependencies(
 
   const catalogue = openCatalogue(environment.PRODUCT_CATALOGUE_URL, readModels, log);
   onStop("product catalogue", () => catalogue.close());
+
+  const { payments, close } = openPaymentProviders(environment, orgSettings);
+  onStop("payment providers", close);
 
   const serializer = createEventSerializer(storedEvents, keys);
   const commands = createCommandHandler({
@@ -113,6 +124,7 @@ export async function openCommandDependencies(
     keys,
     readModels,
     catalogue,
+    payments,
     orgSettings,
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,

@@ -14,6 +14,9 @@ export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
   autocomplete: { points: 60, windowSeconds: 60 },
   "autocomplete-daily": { points: 500, windowSeconds: 86_400 },
   place: { points: 30, windowSeconds: 60 },
+  /** Stolen cards are tried out where cards can be added. */
+  "payment-method-add": { points: 10, windowSeconds: 3_600 },
+  "payment-setup": { points: 20, windowSeconds: 3_600 },
 };
 
 /** Whether a request may go on, with the numbers for the `RateLimit` headers. */

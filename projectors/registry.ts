@@ -3,6 +3,9 @@ import { addressProjection } from "./addresses/addresses.projection.js";
 import { dashboardProjection } from "./dashboard/dashboard.projection.js";
 import { dueWorkProjection } from "./due-work.js";
 import { orderProjection } from "./orders/orders.projection.js";
+import { paymentMethodDuties } from "./payment-methods/payment-methods.duties.js";
+import { paymentMethodProjection } from "./payment-methods/payment-methods.projection.js";
+import { paymentMethodCleanup, paymentMethodPerformers } from "./payment-methods/payment-methods.reactor.js";
 import { profileProjection } from "./profile/profile.projection.js";
 import { privacyAreaDuties } from "./privacy/privacy.duties.js";
 import { privacyProjection } from "./privacy/privacy.projection.js";
@@ -17,7 +20,7 @@ import { wishlistProjection } from "./wishlist/wishlist.projection.js";
 import type { WorkerDependencies } from "./worker-dependencies.js";
 
 /** What falls due, area by area. */
-const duties: readonly AreaDuties<any>[] = [privacyAreaDuties];
+const duties: readonly AreaDuties<any>[] = [privacyAreaDuties, paymentMethodDuties];
 
 /** Every read model. Rebuildable at any time, because they write documents and nothing else. */
 export const projections: readonly AnyProjection[] = [
@@ -27,6 +30,7 @@ export const projections: readonly AnyProjection[] = [
   productProjection,
   orderProjection,
   transactionProjection,
+  paymentMethodProjection,
   dashboardProjection,
   activityProjection,
   privacyProjection,
@@ -34,8 +38,8 @@ export const projections: readonly AnyProjection[] = [
 ];
 
 /** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
-export function createCustomerCleanups(_deps: WorkerDependencies): readonly CustomerCleanup[] {
-  return [];
+export function createCustomerCleanups(deps: WorkerDependencies): readonly CustomerCleanup[] {
+  return [paymentMethodCleanup(deps)];
 }
 
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */
@@ -45,5 +49,5 @@ export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
 
 /** Who performs each kind of duty. */
 export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPerformer[] {
-  return [erasurePerformer(deps, createCustomerCleanups(deps))];
+  return [erasurePerformer(deps, createCustomerCleanups(deps)), ...paymentMethodPerformers(deps)];
 }

@@ -8,6 +8,8 @@ import { createEventSerializer, type EventSerializer } from "#infrastructure/eve
 import type { EventStore } from "#infrastructure/event-store.js";
 import { type OrgSettings, openOrgSettings, type OrgProviders } from "#infrastructure/org-settings.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import type { PaymentProviders } from "#infrastructure/providers/payment-provider.js";
+import { openPaymentProviders, paymentEnvironment } from "#infrastructure/providers/payment-providers.js";
 import { createSmsSender, type SmsSender } from "#infrastructure/providers/sms.js";
 import { createMailSender, type MailSender } from "#infrastructure/providers/smtp.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
@@ -28,6 +30,7 @@ export type WorkerDependencies = {
   readonly serverKey: ServerKey;
   readonly mail: MailSender;
   readonly sms: SmsSender;
+  readonly payments: PaymentProviders;
   readonly clock: () => Date;
   readonly log: Logger;
 };
@@ -40,13 +43,14 @@ export const workerEnvironment = [
   "SERVER_KEY",
   "SMTP_URL",
   "TWILIO_BASE_URL",
+  ...paymentEnvironment,
 ] as const;
 
 /** Read models that the worker looks things up in. */
 const documents = [dueWorkDocument, dashboardDocument];
 
 /** Providers that the worker calls. */
-const uses: readonly (keyof OrgProviders)[] = ["mail", "sms"];
+const uses: readonly (keyof OrgProviders)[] = ["mail", "sms", "stripe", "paypal"];
 
 type Surroundings = {
   readonly log: Logger;
@@ -75,6 +79,8 @@ export async function openWorkerDependencies(
   const serializer = createEventSerializer(storedEvents, keys);
   const mail = createMailSender({ url: environment.SMTP_URL, orgSettings, demandTls: strict("SMTP_URL") });
   onStop("mail", () => mail.close());
+  const { payments, close } = openPaymentProviders(environment, orgSettings);
+  onStop("payment providers", close);
   return {
     eventStore,
     database,
@@ -86,6 +92,7 @@ export async function openWorkerDependencies(
     serverKey: createServerKey(environment.SERVER_KEY),
     mail,
     sms: createSmsSender({ baseUrl: environment.TWILIO_BASE_URL, orgSettings }),
+    payments,
     clock,
     log,
   };

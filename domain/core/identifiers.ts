@@ -147,6 +147,12 @@ export function ownerOfStream(name: string): OwnerKey | null {
   return end < 0 ? name.slice(dash + 1) : name.slice(dash + 1, end);
 }
 
+/** The owner behind a key `<org>.<customer>`; null for an org's own. */
+export function ownerOfKey(key: OwnerKey): Owner | null {
+  const [org = "", customer] = key.split(".");
+  return customer === undefined ? null : { org: decodePart(org), customer: decodePart(customer) };
+}
+
 /** Last part of a stream's name, decoded: the record's id, or the customer's where there is one record per customer. */
 export function lastPartOf(name: string): string {
   return decodePart(name.slice(name.lastIndexOf(".") + 1));

@@ -10,6 +10,20 @@ export function cancellable(order: { status: OrderStatus; cancellable?: boolean 
   return order.cancellable ?? beforeDispatch.includes(order.status);
 }
 
+/** How platforms call a payment that has been made. */
+const paid = /^(completed|succeeded|captured|paid|settled)$/i;
+
+/** Whether money is known to be owed: the platform told of the payments, and they do not cover an open order. */
+export function awaitsPayment(order: {
+  status: OrderStatus;
+  totalMinor: number;
+  payments?: readonly { status: string; amountMinor: number }[] | undefined;
+}): boolean {
+  if (!order.payments || !beforeDispatch.includes(order.status)) return false;
+  const covered = order.payments.filter(({ status }) => paid.test(status));
+  return covered.reduce((sum, { amountMinor }) => sum + amountMinor, 0) < order.totalMinor;
+}
+
 /** A history longer than this loses its oldest entries. */
 const timelineLimit = 200;
 

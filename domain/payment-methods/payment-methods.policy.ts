@@ -34,6 +34,12 @@ export function statusAt<Status extends string>(method: Expiry & { readonly stat
   return isOver ? ("expired" as const) : method.status;
 }
 
+/** What a customer should do about a card that expires then; null as long as that is far away. */
+export function expiryTodo(end: string, now: Date): "CARD_EXPIRING" | "CARD_EXPIRED" | null {
+  if (end <= now.toISOString()) return "CARD_EXPIRED";
+  return Date.parse(end) - now.getTime() <= expiringMs ? "CARD_EXPIRING" : null;
+}
+
 /** Whether a valid card will not be for long. */
 export function expiresSoon(method: Expiry & { readonly status: string }, now: Date): boolean {
   const from = expiringFrom(method);
@@ -46,6 +52,7 @@ export function failureRejection(failureCode: string, declineCode: string | null
     case "CARD_DECLINED":
       return rejection("payment", "CARD_DECLINED", { declineCode: declineCode ?? "generic_decline" });
     case "PAYMENT_METHOD_NOT_FOUND":
+    case "REMOVED":
       return rejection("not-found", "PAYMENT_METHOD_NOT_FOUND");
     case "PAYMENT_METHOD_IN_USE_ELSEWHERE":
       return rejection("conflict", "PAYMENT_METHOD_IN_USE_ELSEWHERE");

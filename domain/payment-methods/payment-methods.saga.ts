@@ -1,4 +1,10 @@
-import { isWanted, type PaymentMethodsCommand, type PaymentMethodsState } from "./payment-methods.decider.js";
+import { type Owner, streams } from "../core/identifiers.js";
+import {
+  isWanted,
+  type PaymentMethodsCommand,
+  type PaymentMethodsState,
+  paymentMethodsDecider,
+} from "./payment-methods.decider.js";
 import type { MethodDetails, PaymentProviderName } from "./payment-methods.events.js";
 
 /**
@@ -12,6 +18,8 @@ export type SagaHands = {
   /** Records how a step ended; the stream as it then is. */
   readonly record: (step: SagaStep, command: PaymentMethodsCommand) => Promise<PaymentMethodsState>;
   readonly provider: (name: PaymentProviderName) => SagaProvider;
+  /** Whether an error means that the provider refuses what we ask, and always will. */
+  readonly isFault: (error: unknown) => boolean;
 };
 
 /** Steps of one command on the stream, 0 being the command itself. A number is never given to another step. */
@@ -36,22 +44,72 @@ export type AttachOutcome =
   | { readonly kind: "declined"; readonly declineCode: string }
   | { readonly kind: "unknown" | "elsewhere" | "not-supported" | "fault" | "no-customer" };
 
+/** Where the saga is run: in a request, in a duty. */
+export type SagaSurroundings<Context extends object> = {
+  readonly owner: Owner;
+  readonly commands: {
+    load(request: { decider: typeof paymentMethodsDecider; stream: string }): Promise<{ state: PaymentMethodsState }>;
+    handle(request: {
+      decider: typeof paymentMethodsDecider;
+      stream: string;
+      command: PaymentMethodsCommand;
+      context: Context & { step: number };
+    }): Promise<{ state: PaymentMethodsState }>;
+  };
+  /** Of the command that a step is recorded under. */
+  readonly context: () => Context;
+  readonly payments: (
+    name: PaymentProviderName,
+    org: string,
+  ) => Omit<SagaProvider, "customer"> & { customerOf(owner: Owner, lost: number): Promise<string | null> };
+  readonly isFault: (error: unknown) => boolean;
+};
+
+/** The saga's hands on one customer's stream and that customer's org's providers. */
+export function sagaHands<Context extends object>(surroundings: SagaSurroundings<Context>): SagaHands {
+  const { owner, commands, context, payments, isFault } = surroundings;
+  const to = { decider: paymentMethodsDecider, stream: streams.paymentMethods(owner) };
+  return {
+    load: async () => (await commands.load(to)).state,
+    record: async (step, command) => {
+      const handled = await commands.handle({ ...to, command, context: { ...context(), step: sagaSteps[step] } });
+      return handled.state;
+    },
+    provider: (name) => {
+      const provider = payments(name, owner.org);
+      return { ...provider, customer: (lost) => provider.customerOf(owner, lost) };
+    },
+    isFault,
+  };
+}
+
 /** Asks the provider to attach what was requested and records its answer; nothing when that is recorded already. */
 export async function settleAttach(hands: SagaHands, id: string): Promise<void> {
   const state = await hands.load();
   const method = state.methods.get(id);
   if (!method || method.settled || method.token === null) return;
-  const { provider: name, token } = method;
-  const provider = hands.provider(name);
-  let { customer, state: now } = await providerCustomer(hands, state, name);
-  let outcome = await provider.attach(token, customer, id);
-  if (outcome.kind === "no-customer" && customer !== null) {
-    // Removed at the provider since we made it.
-    now = await hands.record("customerLost", { type: "LoseCustomer", provider: name, providerCustomerId: customer });
-    ({ customer, state: now } = await providerCustomer(hands, now, name));
-    outcome = await provider.attach(token, customer, `${id}-${now.customersLost[name] ?? 0}`);
-  }
+  const { provider, token } = method;
+  const outcome = await attach(hands, state, { id, provider, token }).catch((error: unknown): AttachOutcome => {
+    if (hands.isFault(error)) return { kind: "fault" };
+    throw error;
+  });
   await hands.record("outcome", outcomeCommand(id, outcome));
+}
+
+async function attach(
+  hands: SagaHands,
+  state: PaymentMethodsState,
+  { id, provider: name, token }: { id: string; provider: PaymentProviderName; token: string },
+): Promise<AttachOutcome> {
+  const provider = hands.provider(name);
+  const known = await providerCustomer(hands, state, name);
+  const outcome = await provider.attach(token, known.customer, id);
+  if (outcome.kind !== "no-customer" || known.customer === null) return outcome;
+  // Removed at the provider since we made it: what is keyed by it is asked anew.
+  const providerCustomerId = known.customer;
+  const lost = await hands.record("customerLost", { type: "LoseCustomer", provider: name, providerCustomerId });
+  const next = await providerCustomer(hands, lost, name);
+  return provider.attach(token, next.customer, `${id}-${next.state.customersLost[name] ?? 0}`);
 }
 
 /** The provider's customer of ours, recorded when it was new. */

@@ -225,16 +225,15 @@ export const endpoints: readonly Endpoint[] = [
   {
     method: "POST",
     path: /^\/v1\/setup_intents$/,
-    takes: ["customer", "usage", "payment_method", "payment_method_types", "automatic_payment_methods", "metadata"],
+    takes: ["customer", "usage", "payment_method", "automatic_payment_methods", "metadata"],
     answer: ({ key, account, form }) => {
       const customer = textOf(form.customer);
       const chosen = textOf(form.payment_method);
       const id = newId("seti");
-      const types = Array.isArray(form.payment_method_types) ? form.payment_method_types.map(String) : ["card"];
       const method = chosen === null ? null : usableMethod(key, account, chosen).id;
       const intent = {
         ...{ id, created: seconds(), client_secret: `${id}_secret_${newId("x").slice(3)}` },
-        ...{ usage: textOf(form.usage) ?? "off_session", payment_method_types: types },
+        ...{ usage: textOf(form.usage) ?? "off_session", payment_method_types: ["card", "link"] },
         customer: customer === null ? null : customerOf(account, customer, 400).id,
         payment_method: method,
         status: method === null ? "requires_payment_method" : "requires_confirmation",

@@ -92,8 +92,12 @@ export type PaymentProvider = {
   /** Tells the provider when a saved card expires now. */
   updateExpiry(providerMethodId: string, expiry: { expMonth: number; expYear: number }, key: string): Promise<void>;
   setupIntent(owner: Owner, providerCustomerId: string | null, key: string, now: Date): Promise<SetupIntent>;
-  /** Removes the provider's customer with everything it keeps of the person; fine when it is gone. */
-  forget(providerCustomerId: string): Promise<void>;
+  /**
+   * Removes everything the provider keeps of a person; fine when it is gone.
+   *
+   * @param known ids as far as we know them; customers that the provider finds by their owner go too
+   */
+  forget(owner: Owner, known: { customers: readonly string[]; methods: readonly string[] }): Promise<void>;
   /**
    * Verifies a webhook and asks for the object it is about.
    *

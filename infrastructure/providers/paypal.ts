@@ -160,6 +160,18 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
     return understood(agreement, json).state.toUpperCase() === "ACTIVE" ? agreementMethod(json) : null;
   }
 
+  async function detach(id: string, key: string): Promise<void> {
+    if (!id.startsWith("B-")) {
+      const { status } = await ask("DELETE", tokenPath(id));
+      if (status !== 204 && status !== 404) throw new ProviderFault("paypal", `a wallet is not let go (${status})`);
+      return;
+    }
+    const json = { note: "Removed by the customer" };
+    const { status } = await ask("POST", `${agreementPath(id)}/cancel`, { key: `${key}-detach`, json });
+    if (status === 204 || status === 404 || (await findMethod(id)) === null) return;
+    throw new ProviderFault("paypal", `an agreement is not cancelled (${status})`);
+  }
+
   return {
     // The vault makes a customer of its own for each approval; none is kept.
     customerOf: async () => null,
@@ -184,17 +196,7 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
       return { kind: "unknown" };
     },
 
-    async detach(id, key) {
-      if (!id.startsWith("B-")) {
-        const { status } = await ask("DELETE", tokenPath(id));
-        if (status !== 204 && status !== 404) throw new ProviderFault("paypal", `a wallet is not let go (${status})`);
-        return;
-      }
-      const json = { note: "Removed by the customer" };
-      const { status } = await ask("POST", `${agreementPath(id)}/cancel`, { key: `${key}-detach`, json });
-      if (status === 204 || status === 404 || (await findMethod(id)) === null) return;
-      throw new ProviderFault("paypal", `an agreement is not cancelled (${status})`);
-    },
+    detach,
 
     // A wallet does not expire.
     updateExpiry: async () => {},
@@ -211,8 +213,9 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
       return { clientSecret: understood(setupTokenAnswer, answer).id, expiresAt };
     },
 
-    // There is nothing but the wallets, and they are let go one by one.
-    forget: async () => {},
+    async forget(_owner, { methods }) {
+      for (const id of methods) await detach(id, "forget");
+    },
 
     async webhook(incoming) {
       const event = parsedEvent(incoming.body);

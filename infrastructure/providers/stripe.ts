@@ -89,6 +89,13 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
     }
   }
 
+  /** By metadata. The provider's index may be a minute old. */
+  async function customersOf(owner: Owner): Promise<string[]> {
+    const clauses = Object.entries(metadataOf(owner)).map(([name, value]) => `metadata['${name}']:'${quoted(value)}'`);
+    const found = await ask((stripe) => stripe.customers.search({ query: clauses.join(" AND "), limit: 10 }));
+    return found.data.map(({ id }) => id);
+  }
+
   const findMethod = async (id: string): Promise<ProviderMethod | null> => {
     const found = await find((stripe) => stripe.paymentMethods.retrieve(id));
     return found && methodOf(found);
@@ -128,13 +135,11 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
 
   return {
     async customerOf(owner, lost = 0) {
-      const metadata = { orgId: owner.org, customerId: owner.customer };
-      // The idempotency key holds for a day; what was made before that is found by its metadata.
-      const query = Object.entries(metadata).map(([name, value]) => `metadata['${name}']:'${quoted(value)}'`);
       try {
-        const found = await ask((stripe) => stripe.customers.search({ query: query.join(" AND "), limit: 1 }));
-        const [known] = found.data;
-        if (known) return known.id;
+        // The idempotency key holds for a day; what was made before that is found by its metadata.
+        const [known] = await customersOf(owner);
+        if (known !== undefined) return known;
+        const metadata = metadataOf(owner);
         const made = await ask((stripe) =>
           stripe.customers.create({ metadata }, { idempotencyKey: `customer-${digestOf(ownerKey(owner))}-${lost}` }),
         );
@@ -159,22 +164,34 @@ export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions
       await find((stripe) => stripe.paymentMethods.update(id, { card }, { idempotencyKey: `${key}-expiry` }));
     },
 
-    async setupIntent(owner, customer, key, now) {
+    async setupIntent(owner, customer, key) {
       if (customer === null) throw new ProviderFault("stripe", "a setup intent is of a customer");
-      const metadata = { orgId: owner.org, customerId: owner.customer };
-      const wanted = { customer, usage: "off_session", payment_method_types: ["card"], metadata } as const;
-      const create = { ...wanted, payment_method_types: [...wanted.payment_method_types] };
+      const metadata = metadataOf(owner);
       try {
-        const made = await ask((stripe) => stripe.setupIntents.create(create, { idempotencyKey: `${key}-setup` }));
+        const made = await ask((stripe) =>
+          stripe.setupIntents.create(
+            { customer, usage: "off_session", automatic_payment_methods: { enabled: true }, metadata },
+            { idempotencyKey: `${key}-setup` },
+          ),
+        );
         if (!made.client_secret) throw new ProviderFault("stripe", "a setup intent without a secret");
-        return { clientSecret: made.client_secret, expiresAt: new Date(now.getTime() + setupIntentMs).toISOString() };
+        // By its own time, so that a repeat is told the same.
+        const expiresAt = new Date(made.created * 1_000 + setupIntentMs).toISOString();
+        return { clientSecret: made.client_secret, expiresAt };
       } catch (error) {
         throw asFault(error);
       }
     },
 
-    async forget(customer) {
-      await find((stripe) => stripe.customers.del(customer));
+    async forget(owner, { customers }) {
+      try {
+        // With a customer go the methods attached to it.
+        for (const customer of new Set([...customers, ...(await customersOf(owner))])) {
+          await find((stripe) => stripe.customers.del(customer));
+        }
+      } catch (error) {
+        throw asFault(error);
+      }
     },
 
     async webhook(incoming) {
@@ -316,6 +333,10 @@ function subjectOf(event: Stripe.Event): Subject | undefined {
 function ownerIn(metadata: Stripe.Metadata, org: string): { owner?: Owner } {
   const { orgId, customerId } = metadata;
   return orgId === org && customerId ? { owner: { org, customer: customerId } } : {};
+}
+
+function metadataOf({ org, customer }: Owner) {
+  return { orgId: org, customerId: customer };
 }
 
 /** A value inside the quotes of Stripe's search language. */

@@ -14,6 +14,9 @@ export type RecentActivity = {
 /** Whether the customer can be reached at a destination, and has proved that it is theirs. */
 export type Reach = "none" | "unverified" | "verified";
 
+/** A saved card and the first instant at which it is expired. */
+export type CardDates = { readonly id: string; readonly expiresAt: string };
+
 /** Everything a customer's first page shows, in one document; what depends on the clock is derived by the query. */
 export type DashboardDocument = {
   readonly orders: { readonly total: number; readonly byStatus: Readonly<Record<string, number>> };
@@ -21,13 +24,15 @@ export type DashboardDocument = {
   readonly wishlistCount: number;
   readonly email: Reach;
   readonly phone: Reach;
+  /** Bounded, as the saved payment methods are. */
+  readonly cards: readonly CardDates[];
   /** The newest by the time they happened, newest first; bounded. */
   readonly recentActivity: readonly RecentActivity[];
   /** Time of the last event applied. */
   readonly asOf: string;
 };
 
-export const dashboardDocument = defineDocument<DashboardDocument>({ name: "dashboard", version: 1, indexes: [] });
+export const dashboardDocument = defineDocument<DashboardDocument>({ name: "dashboard", version: 2, indexes: [] });
 
 /** Local id of the document: an owner has one. */
 export const dashboardDocumentId = "dashboard";
@@ -39,5 +44,6 @@ export const emptyDashboard: Omit<DashboardDocument, "asOf"> = {
   wishlistCount: 0,
   email: "none",
   phone: "none",
+  cards: [],
   recentActivity: [],
 };

@@ -1,9 +1,11 @@
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
+import { expiresAt } from "#domain/payment-methods/payment-methods.policy.js";
 import type { ProfileFields } from "#domain/profile/profile.events.js";
 import { moveWallets } from "#domain/transactions/wallet.policy.js";
 import { type ActivityEvent, activityEntry, onEveryActivity } from "#projectors/activity/activity.entries.js";
 import type { Projection } from "#projectors/runner/projection.js";
 import {
+  type CardDates,
   type DashboardDocument,
   dashboardDocument,
   dashboardDocumentId,
@@ -72,6 +74,15 @@ function contact(document: DashboardDocument | null, fields: ProfileFields): Pic
   };
 }
 
+type Dated = { id: string; expMonth?: number | undefined; expYear?: number | undefined };
+
+/** The cards with one that came, or whose dates changed; what does not expire is left out. */
+function withCard(cards: readonly CardDates[], method: Dated): readonly CardDates[] {
+  const end = expiresAt(method);
+  const others = cards.filter(({ id }) => id !== method.id);
+  return end === null ? others : [...others, { id: method.id, expiresAt: end }];
+}
+
 export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> = {
   definition: dashboardDocument,
   idOf: () => dashboardDocumentId,
@@ -100,6 +111,12 @@ export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> =
       const { previousStatus, status } = event.data;
       return after(document, event, { orders: { total, byStatus: moved(byStatus, previousStatus, status) } });
     },
+    "payment-methods.Attached.v1": (document, event) =>
+      after(document, event, { cards: withCard((document ?? emptyDashboard).cards, event.data) }),
+    "payment-methods.Refreshed.v1": (document, event) =>
+      document && after(document, event, { cards: withCard(document.cards, event.data) }),
+    "payment-methods.Removed.v1": (document, event) =>
+      document && after(document, event, { cards: document.cards.filter(({ id }) => id !== event.data.id) }),
     "transactions.Recorded.v1": (document, event) =>
       after(document, event, { wallets: moveWallets((document ?? emptyDashboard).wallets, null, event.data) }),
     "transactions.Changed.v1": (document, event) =>

@@ -1,4 +1,4 @@
-import { ownerKey, ownerOfStream } from "#domain/core/identifiers.js";
+import { ownerKey, ownerOfKey, ownerOfStream } from "#domain/core/identifiers.js";
 import { privacyDecider } from "#domain/privacy/privacy.decider.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { openObligations } from "#domain/privacy/privacy.policy.js";
@@ -7,7 +7,7 @@ import { customerPseudonym } from "#infrastructure/log.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import { live } from "#infrastructure/read-models.js";
 import { dashboardDocument, dashboardDocumentId } from "../dashboard/dashboard.document.js";
-import { dutyContext, ownerOfKey } from "../runner/command-context.js";
+import { dutyContext } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
 import type { DutyPerformer } from "../runner/duties.js";
 import { documentId } from "../runner/projection.js";

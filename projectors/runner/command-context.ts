@@ -1,5 +1,5 @@
 import { v5 as uuidV5 } from "uuid";
-import { decodePart, type OrgId, type Owner, type OwnerKey, parseStreamName } from "#domain/core/identifiers.js";
+import { parseStreamName } from "#domain/core/identifiers.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { CommandContext } from "#infrastructure/command-handler.js";
 import type { EventSerializer } from "#infrastructure/event-serializer.js";
@@ -58,8 +58,4 @@ function systemContext(stream: string, commandId: string, purpose: string, now: 
   } as const;
 }
 
-/** The owner behind a key `<org>.<customer>`; null for an org's own. */
-export function ownerOfKey(key: OwnerKey): Owner | null {
-  const [org = "", customer] = key.split(".");
-  return customer === undefined ? null : { org: decodePart(org) as OrgId, customer: decodePart(customer) };
-}
+export { ownerOfKey } from "#domain/core/identifiers.js";

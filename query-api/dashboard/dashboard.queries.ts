@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { recordKey } from "#domain/core/identifiers.js";
 import { majorAmount } from "#domain/core/money.js";
+import { expiryTodo } from "#domain/payment-methods/payment-methods.policy.js";
 import type { Wallets } from "#domain/transactions/wallet.policy.js";
 import { principalOf } from "#infrastructure/http/principal.js";
 import { answerDocument, type ReadDependencies } from "#infrastructure/http/reads.js";
@@ -86,8 +87,8 @@ export function dashboardQueries(deps: ReadDependencies): RouteDefinition[] {
         return answerDocument(req, res, deps, {
           definition: dashboardDocument,
           id: dashboardDocumentId,
-          body: (document) => {
-            const all = dashboard(document ?? emptyDashboard, customer);
+          body: (document, now) => {
+            const all = dashboard(document ?? emptyDashboard, customer, now);
             const asOf = document?.asOf ?? null;
             if (include === undefined) return { data: { ...all, asOf } };
             const wanted = include.split(",");
@@ -101,7 +102,7 @@ export function dashboardQueries(deps: ReadDependencies): RouteDefinition[] {
   ];
 }
 
-function dashboard(document: Omit<DashboardDocument, "asOf">, customer: string): Dashboard {
+function dashboard(document: Omit<DashboardDocument, "asOf">, customer: string, now: Date): Dashboard {
   return {
     orders: document.orders,
     tickets: { pending: 0, awaitingMyReply: 0 },
@@ -111,7 +112,7 @@ function dashboard(document: Omit<DashboardDocument, "asOf">, customer: string):
     recentActivity: [...document.recentActivity],
     reservations: { upcoming: 0, next: null },
     wishlist: { count: document.wishlistCount },
-    todos: todos(document, customer),
+    todos: todos(document, customer, now),
   };
 }
 
@@ -131,10 +132,20 @@ function wallet(wallets: Wallets): Dashboard["wallet"] {
   };
 }
 
-function todos({ email, phone }: Pick<DashboardDocument, "email" | "phone">, customer: string): Dashboard["todos"] {
+/** Longest list of what is to be done. */
+const todoLimit = 10;
+
+type Todos = Pick<DashboardDocument, "email" | "phone" | "cards">;
+
+function todos({ email, phone, cards }: Todos, customer: string, now: Date): Dashboard["todos"] {
   const ref = { datatype: "customer", pk: recordKey("customer", customer) };
+  const ofCards = cards.flatMap(({ id, expiresAt }) => {
+    const code = expiryTodo(expiresAt, now);
+    return code === null ? [] : [{ code, ref: { datatype: "payment_method", pk: recordKey("payment_method", id) } }];
+  });
   return [
     ...(email === "unverified" ? [{ code: "VERIFY_EMAIL", ref }] : []),
     ...(phone === "unverified" ? [{ code: "VERIFY_PHONE", ref }] : []),
-  ];
+    ...ofCards,
+  ].slice(0, todoLimit);
 }

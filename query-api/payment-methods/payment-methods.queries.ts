@@ -13,7 +13,10 @@ import { type RecordBody, record } from "#infrastructure/http/records.js";
 import { listOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { parseQuery } from "#infrastructure/http/validation.js";
-import { type PaymentMethodDocument, paymentMethodDocument } from "#projectors/payment-methods/payment-methods.document.js";
+import {
+  type PaymentMethodDocument,
+  paymentMethodDocument,
+} from "#projectors/payment-methods/payment-methods.document.js";
 import type { Stored } from "#projectors/runner/projection.js";
 
 const shownByDefault: readonly PaymentMethodStatus[] = ["pending", "active", "expired"];

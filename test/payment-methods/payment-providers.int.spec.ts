@@ -278,7 +278,7 @@ describe("payment providers over their wires", function () {
           .empty;
         await at.updateExpiry("pm_1", { expMonth: 1, expYear: 2040 }, key());
         await at.detach("pm_1", key());
-        await at.forget(customer ?? "");
+        await at.forget(owner, { customers: [customer ?? ""], methods: [] });
         const { default: Client } = await import("stripe");
         const payload = JSON.stringify({
           id: "evt_1",

@@ -18,6 +18,7 @@ import { listen } from "#infrastructure/http/server.js";
 import { createLogger } from "#infrastructure/log.js";
 import { createRegistry, runnerMetrics } from "#infrastructure/metrics.js";
 import type { OrgSettingsFile } from "#infrastructure/org-settings.js";
+import { defaultRateLimits } from "#infrastructure/rate-limits.js";
 import { createDutyPerformers, createReactors, projections } from "#projectors/registry.js";
 import { createEffects } from "#projectors/runner/effects.js";
 import { Runner } from "#projectors/runner/runner.js";
@@ -155,7 +156,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       orgs: {
         [org]: {
           ...usual,
-          rateLimits: { reads: wide, writes: wide },
+          rateLimits: Object.fromEntries(Object.keys(defaultRateLimits).map((limit) => [limit, wide])),
           ...(standIns ? { providers: localProviders } : {}),
           ...options.settings,
         },
