@@ -109,14 +109,17 @@ export const paymentMethodDataSchema = z.object({
 });
 
 /** The payload of a payment method's record; what is not known is absent. */
-export function paymentMethodData(method: ShownPaymentMethod, now: Date): z.infer<typeof paymentMethodDataSchema> {
-  const { provider, type, email, isDefault, addedAt, status: _, ...rest } = method;
-  const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null));
+export function paymentMethodData(
+  { provider, type, email, isDefault, addedAt, ...method }: ShownPaymentMethod,
+  now: Date,
+): z.infer<typeof paymentMethodDataSchema> {
+  const { brand, last4, expMonth, expYear, funding, country, holderName, label, failureCode } = method;
+  const known = { brand, last4, expMonth, expYear, funding, country, holderName, label, failureCode };
   return {
     provider,
     // Until the provider has answered, all that is known of a method is where it is.
     type: type ?? (provider === "paypal" ? "paypal" : "card"),
-    ...known,
+    ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== null)),
     ...(email === null ? {} : { email: maskedEmail(email) }),
     isDefault,
     status: statusAt(method, now),

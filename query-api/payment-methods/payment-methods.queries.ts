@@ -1,5 +1,4 @@
 import type { Filter } from "mongodb";
-import { z } from "zod";
 import {
   paymentMethodData,
   paymentMethodDataSchema,
@@ -31,18 +30,8 @@ const query = listQuery({
     "data.label": "label",
   },
   defaultSort: "data.isDefault",
-  filters: {
-    status: z
-      .string()
-      .max(100)
-      .transform((value) => value.split(",") as PaymentMethodStatus[])
-      .refine((names) => names.every((name) => paymentMethodStatuses.includes(name)), {
-        message: `must be a comma list of ${paymentMethodStatuses.join(", ")}`,
-        params: { code: "NOT_ALLOWED" },
-      })
-      .optional()
-      .meta({ description: `comma list of ${paymentMethodStatuses.join(", ")}; default without failed and removed` }),
-  },
+  statuses: paymentMethodStatuses,
+  statusPath: "status",
 });
 
 /** Reads of the customer's payment methods. */
@@ -62,10 +51,12 @@ export function paymentMethodQueries(deps: ReadDependencies): RouteDefinition[] 
         const { org } = principalOf(res);
         const now = deps.clock();
         res.setHeader("Cache-Control", "no-store");
+        // A status may have been changed by the clock since it was recorded.
+        const { status, ...filter } = parsed.filter as { status?: { $in: readonly PaymentMethodStatus[] } };
         return answerList(req, res, deps, {
           definition: paymentMethodDocument,
-          query: parsed,
-          filter: withStatus(parsed.filters.status ?? shownByDefault, now),
+          query: { ...parsed, filter },
+          filter: withStatus(status?.$in ?? shownByDefault, now),
           toRecord: (document) => toRecord(document, org, now),
         });
       },
@@ -85,9 +76,8 @@ function withStatus(statuses: readonly PaymentMethodStatus[], now: Date): Filter
 }
 
 function toRecord(document: PaymentMethodDocument, org: string, now: Date): RecordBody {
-  const { id, version, addedAt: createdAt, modifiedAt, ...rest } = document;
-  const { expiresAt: _e, rank: _r, providerMethodId: _p, ...shown } = rest;
-  const data = paymentMethodData({ ...shown, addedAt: createdAt }, now);
+  const { id, version, addedAt: createdAt, modifiedAt } = document;
+  const data = paymentMethodData(document, now);
   return record({
     ...{ datatype: "payment_method", id, org, version, state: data.status, createdAt, modifiedAt, data },
   });
