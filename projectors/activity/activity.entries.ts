@@ -18,10 +18,6 @@ export type ActivityEvent =
   | OrderActivity
   | PaymentMethodActivity
   | TransactionActivity
-  | WishlistEvent
-  | OrderActivity
-  | TransactionActivity
-  | PaymentMethodActivity
   | PrivacyActivity;
 
 /** A new area is one line here, and one in the type above. */
