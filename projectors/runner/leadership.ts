@@ -227,9 +227,12 @@ export class Leadership implements Led {
 
   async #joinPack(group: Group): Promise<void> {
     const filled = group.members.filter((member) => this.#rows.get(member.key)?.building === member.generation);
-    await Promise.all(
-      filled.map((member) => this.#generations.index(member.fold.projection.definition, member.generation)),
-    );
+    // Two at a time: the server builds three at once, and lets further ones wait while their calls time out.
+    const queue = filled.values();
+    const index = async () => {
+      for (const { fold, generation } of queue) await this.#generations.index(fold.projection.definition, generation);
+    };
+    await Promise.all([index(), index()]);
     const pack = this.#groups.get(packRow);
     if (!pack) {
       const row = { ...group.row, _id: packRow };

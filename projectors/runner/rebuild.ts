@@ -1,4 +1,4 @@
-import type { Collection, Db } from "mongodb";
+import type { Collection, Db, IndexDescription } from "mongodb";
 import {
   type GenerationRow,
   generationName,
@@ -10,6 +10,9 @@ import type { AnyProjection, DocumentDefinition } from "./projection.js";
 
 /** How long a tombstone stays: longer than any outage after which a runner picks its cursor up again. */
 const tombstoneDays = 30;
+
+/** Indexing a large collection keeps the server silent for so long at most. */
+const indexingMs = 30 * 60_000;
 
 /** Retired generations kept for a way back; older ones are dropped when the next one retires. */
 const mostRetired = 1;
@@ -68,14 +71,17 @@ export class Generations {
   /** Makes the indexes of a generation. Filled first, a collection is indexed in one sorted pass, at a fraction. */
   async index(definition: DocumentDefinition<unknown>, generation: number): Promise<void> {
     const collection = this.#database.collection(generationName(readModelKey(definition), generation));
-    await collection.createIndexes([
+    const indexes = [
       { key: { owner: 1, _id: 1 }, name: "owner_id" },
       { key: { owner: 1, _pos: 1 }, name: "owner_position" },
       { key: { _deletedAt: 1 }, name: "tombstones", expireAfterSeconds: tombstoneDays * 86_400, sparse: true },
       ...definition.indexes.map(({ key, acrossOwners }) => ({
         key: acrossOwners ? { ...key } : { owner: 1 as const, ...key },
       })),
-    ]);
+    ];
+    // The driver has this option for every command, though its types do not name it.
+    const patience: object = { socketTimeoutMS: indexingMs };
+    await collection.createIndexes(indexes as IndexDescription[], patience);
   }
 
   /**
