@@ -168,6 +168,21 @@ describe("rebuild", () => {
     expect((await fixture.document(tally, ada, "tally")).seen).to.deep.equal([1, 2]);
   });
 
+  it("begins a rebuild again whose leader was killed before it had a cursor", async () => {
+    const ada = fixture.owner("ada");
+    await fixture.count(ada, 1, 2);
+    const first = fixture.run(both);
+    await fixture.caughtUp(both);
+    await first.stop();
+    const key = readModelKey(tally.definition);
+    await generationRows(fixture.database).updateOne({ _id: key }, { $set: { building: 2 } });
+    const id = await request(fixture.database, { kind: "rebuild", projection: "tally" });
+    fixture.run(both);
+    await until("it is done", async () => (await requestRows(fixture.database).findOne({ _id: id }))?.state === "done");
+    expect(await generations()).to.deep.include({ live: 2, building: null });
+    expect((await fixture.document(tally, ada, "tally")).seen).to.deep.equal([1, 2]);
+  });
+
   it("takes up a rebuild where a killed leader left it", async function () {
     this.timeout(120_000);
     const ada = fixture.owner("ada");

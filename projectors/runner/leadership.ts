@@ -296,10 +296,27 @@ export class Leadership implements Led {
 
   /** Begins a new generation, unless one is being built; gives its number. */
   async rebuild(projection: AnyProjection): Promise<number> {
-    const building = this.#rows.get(readModelKey(projection.definition))?.building;
-    if (building != null) return building;
+    const generation = this.#rows.get(readModelKey(projection.definition))?.building;
+    if (generation != null) {
+      const { name, version } = projection.definition;
+      const building = memberName({ projection: name, version, generation });
+      if (this.#members().some((member) => member.name === building)) return generation;
+      // It stopped, or a crash came before it had a cursor: it begins again.
+      await this.#forget(building);
+    }
     const [member] = await this.#startNew([projection], await this.#options.eventStore.epoch());
     return (member as CursorMember).generation;
+  }
+
+  /** Takes a member that does not run out of the cursors. */
+  async #forget(name: string): Promise<void> {
+    for (const row of await this.#cursors.takeOver()) {
+      const members = row.members.filter((member) => memberName(member) !== name);
+      if (members.length === row.members.length) continue;
+      if (members.length === 0) await this.#cursors.remove(row._id);
+      else await this.#cursors.put({ ...row, members });
+    }
+    this.#stopped.delete(name);
   }
 
   /** Lets a retired generation catch up and go live again; false when there is none. */

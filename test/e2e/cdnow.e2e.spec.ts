@@ -82,7 +82,10 @@ describe(`the purchase history of CDNOW (${wanted} customers)`, () => {
 
   it("is imported, every line of it", async function () {
     this.timeout(wanted === "all" ? 0 : 120_000);
-    expect(await runImport()).to.deep.equal({ lines: lines(), applied: lines(), known: 0, refused: 0 });
+    const came = await runImport();
+    expect(came).to.include({ lines: lines(), refused: 0 });
+    // A line whose answer did not come in time is sent again, and may be known by then.
+    expect(came.applied + came.known).to.equal(lines());
   });
 
   it("is imported once, however often", async function () {
