@@ -12,6 +12,11 @@ import { orderIngest } from "./orders/orders.routes.js";
 import { paymentMethodRoutes } from "./payment-methods/payment-methods.routes.js";
 import { lockRoutes, privacyRoutes } from "./privacy/privacy.routes.js";
 import { customerIngest, profileRoutes } from "./profile/profile.routes.js";
+import { definitionIngest, resourceIngest } from "./reservations/catalogue.routes.js";
+import { holdRoutes } from "./reservations/hold.routes.js";
+import { reservationRoutes } from "./reservations/reservations.routes.js";
+import { staffReservationRoutes } from "./reservations/staff.routes.js";
+import { waitlistRoutes } from "./reservations/waitlist.routes.js";
 import { transactionIngest } from "./transactions/transactions.routes.js";
 import { productIngest } from "./wishlist/product.routes.js";
 import { webhookRoutes } from "./webhooks.js";
@@ -19,7 +24,14 @@ import { wishlistRoutes } from "./wishlist/wishlist.routes.js";
 
 /** The rooms of the write side: a new area is one line here. */
 export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
-  const fedByThePlatform = [customerIngest(deps), orderIngest(deps), transactionIngest(deps), productIngest(deps)];
+  const fedByThePlatform = [
+    customerIngest(deps),
+    orderIngest(deps),
+    transactionIngest(deps),
+    productIngest(deps),
+    definitionIngest(deps),
+    resourceIngest(deps),
+  ];
   return [
     ...profileRoutes(deps),
     ...addressRoutes(deps),
@@ -27,6 +39,10 @@ export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
     ...paymentMethodRoutes(deps),
     ...privacyRoutes(deps),
     ...lockRoutes(deps),
+    ...reservationRoutes(deps),
+    ...holdRoutes(deps),
+    ...waitlistRoutes(deps),
+    ...staffReservationRoutes(deps),
     ...ingestRoutes(fedByThePlatform, deps),
     ...webhookRoutes(deps),
   ];

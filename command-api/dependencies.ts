@@ -5,8 +5,9 @@ import { orgKey } from "#domain/core/identifiers.js";
 import { storedEvents } from "#domain/stored-events.js";
 import { type Product, productSchema } from "#domain/wishlist/product.events.js";
 import { type CommandHandler, createCommandHandler } from "#infrastructure/command-handler.js";
+import { type CalendarLinks, createCalendarLinks } from "#infrastructure/calendar-links.js";
 import type { Environment } from "#infrastructure/environment.js";
-import type { LogPosition } from "#infrastructure/event-store.js";
+import type { EventStore, LogPosition } from "#infrastructure/event-store.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
@@ -23,10 +24,13 @@ import {
 import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
+import { createServerKey } from "#infrastructure/server-key.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { orderDocument } from "#projectors/orders/orders.document.js";
 import { paymentMethodDocument } from "#projectors/payment-methods/payment-methods.document.js";
+import { reservationDocument } from "#projectors/reservations/reservations.document.js";
+import { slotBlockDocument } from "#projectors/reservations/slot-block.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import type { Idempotency } from "./idempotency.js";
 
@@ -41,6 +45,9 @@ export type CommandDependencies = {
   readonly orgSettings: OrgSettings;
   readonly payments: PaymentProviders;
   readonly log: Logger;
+  readonly calendarLinks: CalendarLinks;
+  /** To know how far a read model must be before it may be believed. */
+  readonly eventStore: Pick<EventStore, "head">;
   /** Headers of a command's answer: where in the log it wrote, and whether it is a replay. */
   readonly answerOf: (handled: {
     readonly position?: LogPosition | undefined;
@@ -54,11 +61,20 @@ export const commandEnvironment = [
   "REDIS_URL",
   "ORG_SETTINGS_FILE",
   "PRODUCT_CATALOGUE_URL",
+  "SERVER_KEY",
+  "PUBLIC_URL",
   ...paymentEnvironment,
 ] as const;
 
 /** Read models that commands locate things in, or take advice from. */
-const documents = [productDocument, dashboardDocument, orderDocument, paymentMethodDocument];
+const documents = [
+  productDocument,
+  dashboardDocument,
+  orderDocument,
+  paymentMethodDocument,
+  reservationDocument,
+  slotBlockDocument,
+];
 
 type Surroundings = {
   readonly log: Logger;
@@ -126,6 +142,7 @@ export async function openCommandDependencies(
     catalogue,
     payments,
     orgSettings,
+    calendarLinks: createCalendarLinks(createServerKey(environment.SERVER_KEY), environment.PUBLIC_URL),
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
     onAnswer: (_req: Request, res: Response) => {

@@ -89,6 +89,12 @@ const orgSetting = z.strictObject({
   /** Keys a customer may set in its profile's `metadata`. */
   metadataKeys: z.array(z.string().min(1).max(64)).max(100).default([]),
   providers,
+  reservations: z
+    .strictObject({
+      /** After the window: refuse to cancel, or cancel and mark it as late. */
+      lateCancel: z.enum(["refuse", "mark"]).default("refuse"),
+    })
+    .prefault({}),
 });
 
 const settingsFile = z.strictObject({

@@ -17,6 +17,7 @@ export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
   /** Stolen cards are tried out where cards can be added. */
   "payment-method-add": { points: 10, windowSeconds: 3_600 },
   "payment-setup": { points: 20, windowSeconds: 3_600 },
+  slots: { points: 60, windowSeconds: 60 },
 };
 
 /** Whether a request may go on, with the numbers for the `RateLimit` headers. */

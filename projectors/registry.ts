@@ -10,6 +10,22 @@ import { profileProjection } from "./profile/profile.projection.js";
 import { privacyAreaDuties } from "./privacy/privacy.duties.js";
 import { privacyProjection } from "./privacy/privacy.projection.js";
 import { erasurePerformer, eraseReactor } from "./privacy/privacy.reactor.js";
+import { customerZoneProjection } from "./reservations/customer-zone.projection.js";
+import { definitionProjection } from "./reservations/definition.projection.js";
+import { holdProjection } from "./reservations/hold.projection.js";
+import { reservationDuties } from "./reservations/reservations.duties.js";
+import { reservationProjection } from "./reservations/reservations.projection.js";
+import {
+  finishPerformer,
+  freePlaceReactor,
+  holdLapsesPerformer,
+  reservationsCleanup,
+} from "./reservations/reservations.reactor.js";
+import { resourceProjection } from "./reservations/resource.projection.js";
+import { slotBlockProjection } from "./reservations/slot-block.projection.js";
+import { slotbookProjection } from "./reservations/slotbook.projection.js";
+import { waitlistProjection } from "./reservations/waitlist.projection.js";
+import { offerReactor } from "./reservations/waitlist.reactor.js";
 import type { CustomerCleanup } from "./runner/customer-cleanup.js";
 import type { AreaDuties, DutyPerformer } from "./runner/duties.js";
 import type { AnyProjection } from "./runner/projection.js";
@@ -20,7 +36,7 @@ import { wishlistProjection } from "./wishlist/wishlist.projection.js";
 import type { WorkerDependencies } from "./worker-dependencies.js";
 
 /** What falls due, area by area. */
-const duties: readonly AreaDuties<any>[] = [privacyAreaDuties, paymentMethodDuties];
+const duties: readonly AreaDuties<any>[] = [privacyAreaDuties, paymentMethodDuties, reservationDuties];
 
 /** Every read model. Rebuildable at any time, because they write documents and nothing else. */
 export const projections: readonly AnyProjection[] = [
@@ -34,20 +50,33 @@ export const projections: readonly AnyProjection[] = [
   dashboardProjection,
   activityProjection,
   privacyProjection,
+  reservationProjection,
+  holdProjection,
+  waitlistProjection,
+  slotbookProjection,
+  slotBlockProjection,
+  definitionProjection,
+  customerZoneProjection,
+  resourceProjection,
   dueWorkProjection(duties),
 ];
 
 /** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
 export function createCustomerCleanups(deps: WorkerDependencies): readonly CustomerCleanup[] {
-  return [paymentMethodCleanup(deps)];
+  return [paymentMethodCleanup(deps), reservationsCleanup(deps)];
 }
 
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */
 export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
-  return [eraseReactor(deps, createCustomerCleanups(deps))];
+  return [eraseReactor(deps, createCustomerCleanups(deps)), freePlaceReactor(deps), offerReactor(deps)];
 }
 
 /** Who performs each kind of duty. */
 export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPerformer[] {
-  return [erasurePerformer(deps, createCustomerCleanups(deps)), ...paymentMethodPerformers(deps)];
+  return [
+    erasurePerformer(deps, createCustomerCleanups(deps)),
+    ...paymentMethodPerformers(deps),
+    finishPerformer(deps),
+    holdLapsesPerformer(deps),
+  ];
 }

@@ -17,6 +17,7 @@ import { createServerKey, type ServerKey } from "#infrastructure/server-key.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { dashboardDocument } from "./dashboard/dashboard.document.js";
 import { dueWorkDocument } from "./due-work.document.js";
+import { waitlistDocument } from "./reservations/waitlist.document.js";
 
 /** What reactors and performers of duties may use. */
 export type WorkerDependencies = {
@@ -47,7 +48,7 @@ export const workerEnvironment = [
 ] as const;
 
 /** Read models that the worker looks things up in. */
-const documents = [dueWorkDocument, dashboardDocument];
+const documents = [dueWorkDocument, dashboardDocument, waitlistDocument];
 
 /** Providers that the worker calls. */
 const uses: readonly (keyof OrgProviders)[] = ["mail", "sms", "stripe", "paypal"];

@@ -9,6 +9,13 @@ import { orderDocument } from "#projectors/orders/orders.document.js";
 import { privacyDocument } from "#projectors/privacy/privacy.document.js";
 import { paymentMethodDocument } from "#projectors/payment-methods/payment-methods.document.js";
 import { profileDocument } from "#projectors/profile/profile.document.js";
+import { customerZoneDocument } from "#projectors/reservations/customer-zone.document.js";
+import { definitionDocument } from "#projectors/reservations/definition.document.js";
+import { holdDocument } from "#projectors/reservations/hold.document.js";
+import { reservationDocument } from "#projectors/reservations/reservations.document.js";
+import { resourceDocument } from "#projectors/reservations/resource.document.js";
+import { slotbookDocument } from "#projectors/reservations/slotbook.document.js";
+import { waitlistDocument } from "#projectors/reservations/waitlist.document.js";
 import { transactionDocument } from "#projectors/transactions/transactions.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import { wishlistDocument } from "#projectors/wishlist/wishlist.document.js";
@@ -20,6 +27,9 @@ import { orderQueries } from "./orders/orders.queries.js";
 import { privacyQueries } from "./privacy/privacy.queries.js";
 import { paymentMethodQueries } from "./payment-methods/payment-methods.queries.js";
 import { profileQueries } from "./profile/profile.queries.js";
+import { calendarQueries } from "./reservations/calendar.queries.js";
+import { reservationQueries } from "./reservations/reservations.queries.js";
+import { slotQueries } from "./reservations/slots.queries.js";
 import { transactionQueries } from "./transactions/transactions.queries.js";
 import { wishlistQueries } from "./wishlist/wishlist.queries.js";
 
@@ -37,6 +47,9 @@ const rooms: readonly Room[] = [
   { queries: privacyQueries, documents: [privacyDocument] },
   { queries: paymentMethodQueries, documents: [paymentMethodDocument] },
   { queries: profileQueries, documents: [profileDocument] },
+  { queries: reservationQueries, documents: [reservationDocument, holdDocument, waitlistDocument] },
+  { queries: slotQueries, documents: [definitionDocument, resourceDocument, slotbookDocument, customerZoneDocument] },
+  { queries: calendarQueries, documents: [] },
   { queries: transactionQueries, documents: [transactionDocument] },
   { queries: wishlistQueries, documents: [wishlistDocument, productDocument] },
 ];

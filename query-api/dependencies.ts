@@ -1,6 +1,7 @@
 import type { Request, Response } from "express";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { type CalendarLinks, createCalendarLinks } from "#infrastructure/calendar-links.js";
 import type { Environment } from "#infrastructure/environment.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { ReadDependencies } from "#infrastructure/http/reads.js";
@@ -11,12 +12,14 @@ import { createGooglePlaces, type GooglePlaces } from "#infrastructure/providers
 import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels } from "#infrastructure/read-models.js";
+import { createServerKey } from "#infrastructure/server-key.js";
 import type { DocumentDefinition } from "#projectors/runner/projection.js";
 
 /** What the areas' queries may use. */
 export type QueryDependencies = ReadDependencies & {
   readonly orgSettings: OrgSettings;
   readonly places: GooglePlaces;
+  readonly calendarLinks: CalendarLinks;
 };
 
 /** The part of the environment that the query API needs. */
@@ -25,6 +28,8 @@ export const queryEnvironment = [
   "MONGODB_DATABASE",
   "REDIS_URL",
   "ORG_SETTINGS_FILE",
+  "SERVER_KEY",
+  "PUBLIC_URL",
   "GOOGLE_MAPS_BASE_URL",
   "GOOGLE_PLACES_BASE_URL",
 ] as const;
@@ -88,6 +93,7 @@ export async function openQueryDependencies(
     readModels,
     orgSettings,
     places,
+    calendarLinks: createCalendarLinks(createServerKey(environment.SERVER_KEY), environment.PUBLIC_URL),
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
     onAnswer: (_req: Request, res: Response) => {

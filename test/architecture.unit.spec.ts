@@ -45,6 +45,8 @@ function breaches(holdsFor: (from: string) => boolean, allowed: (entry: Import) 
 
 const under = (folder: string) => (path: string) => path.startsWith(`${folder}/`);
 const domainEvents = (path: string) => /^domain\/[a-z-]+\/[a-z-]+\.events\.ts$/.test(path);
+/** Pure rules that deciders, projections and queries share. */
+const rules = (path: string) => /^domain\/.*(\.policy|\/opening-hours)\.ts$/.test(path);
 const document = (path: string) => /^projectors\/.*\.document\.ts$/.test(path);
 
 describe("architecture: who may import whom", () => {
@@ -84,7 +86,7 @@ describe("architecture: who may import whom", () => {
       ({ from, to }) =>
         under("domain/core")(to) ||
         domainEvents(to) ||
-        /^domain\/.*\.policy\.ts$/.test(to) ||
+        rules(to) ||
         to === "projectors/runner/projection.ts" ||
         to === "projectors/runner/duties.ts" ||
         to === "projectors/due-work.document.ts" ||
@@ -99,7 +101,7 @@ describe("architecture: who may import whom", () => {
 
   it("never shows the read side a decider, and shows an area its own documents only", () => {
     const found = breaches(under("query-api"), ({ from, to }) => {
-      if (under("infrastructure")(to) || under("domain/core")(to) || /\.policy\.ts$/.test(to)) return true;
+      if (under("infrastructure")(to) || under("domain/core")(to) || rules(to)) return true;
       if (document(to)) return areaOf(from) === "all" || areaOf(from) === areaOf(to) || areaOf(from) === null;
       if (to === "projectors/runner/projection.ts") return true;
       return under("query-api")(to) && (areaOf(from) === null || areaOf(to) === null || areaOf(to) === areaOf(from));
@@ -169,7 +171,7 @@ describe("architecture: one word finds the whole feature", () => {
 
   it("says a file's role in its name inside an area, and never names a file index", () => {
     const role =
-      /\.(events|decider|policy|routes|queries|document|projection|entries|reactor|duties|worker|saga)\.ts$|opening-hours|verification-code/;
+      /\.(events|decider|policy|routes|queries|document|projection|entries|reactor|duties|worker|saga|lookup)\.ts$|opening-hours|verification-code/;
     const strange = sources.filter((file) => areaOf(file) !== null && !role.test(file) && !under("test")(file));
     expect([...strange, ...sources.filter((file) => /(^|\/)index\.ts$/.test(file))]).to.deep.equal([]);
   });

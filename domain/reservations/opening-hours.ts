@@ -42,6 +42,11 @@ const zones = new Map<string, IANAZone>();
 
 /** What the zone's wall clock is ahead of UTC at an instant, milliseconds. */
 export function offsetAt(timezone: string, instant: number): number {
+  for (const { end, offset } of chunkOf(timezone, Math.floor(instant / chunkMs))) if (instant < end) return offset;
+  throw new RangeError(`not an instant: ${instant}`);
+}
+
+function askOffset(timezone: string, instant: number): number {
   let zone = zones.get(timezone);
   if (!zone) {
     zone = IANAZone.create(timezone);
@@ -188,10 +193,10 @@ function chunkOf(timezone: string, chunk: number): readonly (Range & { offset: n
   const to = (chunk + 1) * chunkMs;
   const segments: (Range & { offset: number })[] = [];
   let start = chunk * chunkMs;
-  let offset = offsetAt(timezone, start);
+  let offset = askOffset(timezone, start);
   for (let probe = start; probe < to; ) {
     const next = Math.min(probe + 3 * hourMs, to);
-    if (offsetAt(timezone, next) === offset) {
+    if (askOffset(timezone, next) === offset) {
       probe = next;
       continue;
     }
@@ -199,12 +204,12 @@ function chunkOf(timezone: string, chunk: number): readonly (Range & { offset: n
     let after = next;
     while (after - before > 1_000) {
       const middle = before + Math.floor((after - before) / 2_000) * 1_000;
-      if (offsetAt(timezone, middle) === offset) before = middle;
+      if (askOffset(timezone, middle) === offset) before = middle;
       else after = middle;
     }
     segments.push({ start, end: after, offset });
     start = after;
-    offset = offsetAt(timezone, after);
+    offset = askOffset(timezone, after);
     probe = after;
   }
   if (start < to) segments.push({ start, end: to, offset });

@@ -54,6 +54,8 @@ export type ReservationsState = {
   /** By definition: a customer keeps one place at a time of each. */
   readonly holds: PersistentMap<CustomerHold>;
   readonly waitlist: PersistentMap<WaitlistEntry>;
+  /** Ids of the newest holds that are over and entries that were left: to end them again is no mistake. */
+  readonly ended: readonly string[];
 };
 
 /** What the slotbook said. */
@@ -157,6 +159,7 @@ export const reservationsDecider: Decider<ReservationsState, ReservationsCommand
     reservations: PersistentMap.empty(),
     holds: PersistentMap.empty(),
     waitlist: PersistentMap.empty(),
+    ended: [],
   },
   evolve,
   decide,
@@ -165,8 +168,9 @@ export const reservationsDecider: Decider<ReservationsState, ReservationsCommand
 function evolve(state: ReservationsState, event: Placed<ReservationsEvent>): ReservationsState {
   switch (event.type) {
     case "reservations.HoldPlaced.v1": {
-      const { holdId, definitionId, place, partySize, expiresAt } = event.data;
-      return { ...state, holds: state.holds.set(definitionId, { holdId, definitionId, place, partySize, expiresAt }) };
+      const { holdId, definitionId, place, partySize, expiresAt, replaces } = event.data;
+      const holds = state.holds.set(definitionId, { holdId, definitionId, place, partySize, expiresAt });
+      return { ...state, holds, ended: replaces === null ? state.ended : withEnded(state, replaces) };
     }
     case "reservations.HoldReleased.v1":
       return withoutHold(state, event.data.holdId);
@@ -186,9 +190,18 @@ function evolve(state: ReservationsState, event: Placed<ReservationsEvent>): Res
   }
 }
 
+/** The customer's hold by its id; undefined when it was never theirs, or is used up or released. */
+export function holdOf(state: ReservationsState, holdId: string): CustomerHold | undefined {
+  return [...state.holds.values()].find((candidate) => candidate.holdId === holdId);
+}
+
 function withoutHold(state: ReservationsState, holdId: string): ReservationsState {
-  const hold = [...state.holds.values()].find((candidate) => candidate.holdId === holdId);
-  return hold ? { ...state, holds: state.holds.delete(hold.definitionId) } : state;
+  const hold = holdOf(state, holdId);
+  return hold ? { ...state, holds: state.holds.delete(hold.definitionId), ended: withEnded(state, holdId) } : state;
+}
+
+function withEnded(state: ReservationsState, id: string): readonly string[] {
+  return [...state.ended, id].slice(-50);
 }
 
 function withEntry(
@@ -197,8 +210,8 @@ function withEntry(
   event: Parameters<typeof waitlistEntryAfter>[1],
 ): ReservationsState {
   const after = waitlistEntryAfter(state.waitlist.get(waitlistId) ?? null, event);
-  const waitlist = after ? state.waitlist.set(waitlistId, after) : state.waitlist.delete(waitlistId);
-  return { ...state, waitlist };
+  if (after) return { ...state, waitlist: state.waitlist.set(waitlistId, after) };
+  return { ...state, waitlist: state.waitlist.delete(waitlistId), ended: withEnded(state, waitlistId) };
 }
 
 function decide(command: ReservationsCommand, state: ReservationsState): Decision<ReservationsEvent> {
@@ -238,8 +251,8 @@ function decide(command: ReservationsCommand, state: ReservationsState): Decisio
       return accept(HoldPlaced.create({ ...hold, replaces: state.holds.get(hold.definitionId)?.holdId ?? null }));
     }
     case "ReleaseHold": {
-      const known = [...state.holds.values()].some(({ holdId }) => holdId === command.holdId);
-      return known ? accept(HoldReleased.create({ holdId: command.holdId })) : accept();
+      const known = holdOf(state, command.holdId);
+      return known ? accept(HoldReleased.create({ holdId: known.holdId, definitionId: known.definitionId })) : accept();
     }
     case "JoinWaitlist":
       return join(command, state);
@@ -386,7 +399,8 @@ function cancel(command: Of<"CancelReservation">, state: ReservationsState): Dec
   if (found.status === "cancelled") return accept();
   if ((found.status !== "pending" && found.status !== "confirmed") || found.wish) return refuse(notChangeable(found));
   const { cancellableUntil } = windowsOf(found, timesOf(found).start);
-  const late = now > cancellableUntil;
+  // Staff have no window to keep.
+  const late = by === "customer" && now > cancellableUntil;
   if (late && whenLate === "refuse") {
     const params = { cancellableUntil: new Date(cancellableUntil).toISOString() };
     return refuse(rejection("refused", "CANCEL_WINDOW_PASSED", params));

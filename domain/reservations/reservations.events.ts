@@ -152,7 +152,7 @@ export const HoldPlaced = defineEvent("reservations.HoldPlaced.v1", {
 
 export const HoldReleased = defineEvent("reservations.HoldReleased.v1", {
   category: "reservations",
-  schema: z.object({ holdId: z.string() }),
+  schema: z.object({ holdId: z.string(), definitionId: z.string() }),
 });
 
 /** The customer waits for a slot in a range of time. */

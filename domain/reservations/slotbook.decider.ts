@@ -69,7 +69,8 @@ export type SlotbookCommand =
   | {
       readonly type: "SetBlock";
       readonly blockId: string;
-      readonly sourceRevision: SourceRevision;
+      /** Null takes the block away whatever came last. */
+      readonly sourceRevision: SourceRevision | null;
       /** Null: no block on this day, or no longer. */
       readonly range: { readonly start: string; readonly end: string } | null;
     };
@@ -205,13 +206,15 @@ function setBlock(
   command: Extract<SlotbookCommand, { type: "SetBlock" }>,
   state: SlotbookState,
 ): Decision<SlotbookEvent> {
-  const { blockId, sourceRevision, range } = command;
+  const { blockId, range } = command;
   const known = state.blocks.get(blockId);
-  if (!known && range === null) return accept();
-  if (known && !isNewer(sourceRevision, known.sourceRevision)) return accept();
-  return range === null
-    ? accept(SlotsUnblocked.create({ blockId, sourceRevision }))
-    : accept(SlotsBlocked.create({ blockId, sourceRevision, ...range }));
+  const sourceRevision = command.sourceRevision ?? known?.sourceRevision;
+  if (sourceRevision === undefined || (!known && range === null)) return accept();
+  if (known && command.sourceRevision !== null && !isNewer(command.sourceRevision, known.sourceRevision)) {
+    return accept();
+  }
+  if (range !== null) return accept(SlotsBlocked.create({ blockId, sourceRevision, ...range }));
+  return known?.range ? accept(SlotsUnblocked.create({ blockId, sourceRevision })) : accept();
 }
 
 /** What is not counted against a wish: other claims of its own reservation, and the hold it is made under. */

@@ -49,8 +49,12 @@ export type Judged =
   | { readonly candidates: readonly Candidate[]; readonly rejection?: undefined }
   | { readonly rejection: Rejection };
 
-/** Judges a slot by everything but what is taken already. */
-export function judgeSlot(offer: Bookable | null, wish: SlotWish, now: number): Judged {
+/**
+ * Judges a slot by everything but what is taken already.
+ *
+ * @param anyTime leaves notice and horizon out: for staff, and for a place held in time
+ */
+export function judgeSlot(offer: Bookable | null, wish: SlotWish, now: number, anyTime = false): Judged {
   if (!offer) return refused("not-found", "DEFINITION_NOT_FOUND");
   const { definition } = offer;
   const asked = offer.resources.filter(({ resourceId }) => (wish.resourceId ?? resourceId) === resourceId);
@@ -61,10 +65,10 @@ export function judgeSlot(offer: Bookable | null, wish: SlotWish, now: number): 
     return refused("refused", "PARTY_TOO_LARGE", { maxPartySize: most });
   }
   const { from, to } = bookingWindow(definition, now);
-  if (wish.start < from || wish.start <= now) {
+  if ((!anyTime && wish.start < from) || wish.start <= now) {
     return refused("refused", "TOO_SOON", { minNoticeMinutes: definition.minNoticeMinutes });
   }
-  if (wish.start > to) return refused("refused", "TOO_FAR", { horizonDays: definition.horizonDays });
+  if (!anyTime && wish.start > to) return refused("refused", "TOO_FAR", { horizonDays: definition.horizonDays });
   const offering = large.filter((resource) => isOffered(resource, shapeOf(definition), wish.start));
   if (offering.length === 0) return refused("refused", "SLOT_NOT_OFFERED");
   return { candidates: offering.map((resource) => candidateOf(definition, resource, wish.start)) };

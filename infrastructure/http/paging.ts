@@ -333,6 +333,8 @@ export async function answerList<Document>(
   list: PageOptions<Document> & {
     readonly definition: DocumentDefinition<Document>;
     readonly query: ListQuery<unknown>;
+    /** What of the body changes with the clock alone, for the tag. */
+    readonly tag?: string;
     readonly also?: (collection: Collection<Stored<Document>>, filter: Record<string, unknown>) => Promise<object>;
   },
 ): Promise<void> {
@@ -341,7 +343,8 @@ export async function answerList<Document>(
   const collection = deps.readModels.collection(list.definition);
   // Read before the page: a tag may be older than its body, never newer.
   const position = await lastPosition(collection, owner);
-  const tag = weakTag(owner, collection.collectionName, position, queryString(req), deps.clock());
+  const asked = `${queryString(req)}\n${list.tag ?? ""}`;
+  const tag = weakTag(owner, collection.collectionName, position, asked, deps.clock());
   if (matchesNone(req, tag)) {
     sendRead(req, res, tag, () => ({}));
     return;

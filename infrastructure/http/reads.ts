@@ -85,6 +85,8 @@ export async function answerDocument<Document>(
     readonly id: string | readonly Filter<Stored<Document>>[];
     readonly notFound?: ProblemCode;
     readonly body: (document: Stored<Document> | null, now: Date) => unknown;
+    /** What of the body changes with the clock alone, for the tag. */
+    readonly tag?: (document: Stored<Document> | null, now: Date) => string;
   },
 ): Promise<void> {
   await beginRead(req, res, deps.readModels, [read.definition]);
@@ -93,7 +95,8 @@ export async function answerDocument<Document>(
   const document = await findOwn(collection, owner, read.id);
   if (!document && read.notFound) throw new Problem(404, read.notFound);
   const now = deps.clock();
-  const tag = weakTag(owner, collection.collectionName, document?._pos ?? "", queryString(req), now);
+  const asked = `${queryString(req)}\n${read.tag?.(document, now) ?? ""}`;
+  const tag = weakTag(owner, collection.collectionName, document?._pos ?? "", asked, now);
   sendRead(req, res, tag, () => read.body(document, now));
 }
 

@@ -7,6 +7,7 @@ import { type OrderActivity, orderEntries } from "../orders/orders.entries.js";
 import { type PrivacyActivity, privacyEntries } from "../privacy/privacy.entries.js";
 import { type PaymentMethodActivity, paymentMethodEntries } from "../payment-methods/payment-methods.entries.js";
 import { type ProfileActivity, profileEntries } from "../profile/profile.entries.js";
+import { type ReservationActivity, reservationEntries } from "../reservations/reservations.entries.js";
 import { type TransactionActivity, transactionEntries } from "../transactions/transactions.entries.js";
 import { wishlistEntries } from "../wishlist/wishlist.entries.js";
 
@@ -18,7 +19,8 @@ export type ActivityEvent =
   | OrderActivity
   | PaymentMethodActivity
   | TransactionActivity
-  | PrivacyActivity;
+  | PrivacyActivity
+  | ReservationActivity;
 
 /** A new area is one line here, and one in the type above. */
 const entries: ActivityEntries<ActivityEvent> = {
@@ -29,6 +31,7 @@ const entries: ActivityEntries<ActivityEvent> = {
   ...transactionEntries,
   ...paymentMethodEntries,
   ...privacyEntries,
+  ...reservationEntries,
 };
 
 /** Stored names of all of them. */

@@ -11,6 +11,15 @@ export type RecentActivity = {
   readonly ref: { readonly datatype: string; readonly pk: string };
 };
 
+export type UpcomingReservation = {
+  readonly id: string;
+  readonly title: string;
+  readonly start: string;
+  readonly end: string;
+  readonly timezone: string;
+  readonly offsetMinutes: number;
+};
+
 /** Whether the customer can be reached at a destination, and has proved that it is theirs. */
 export type Reach = "none" | "unverified" | "verified";
 
@@ -22,6 +31,8 @@ export type DashboardDocument = {
   readonly orders: { readonly total: number; readonly byStatus: Readonly<Record<string, number>> };
   readonly wallets: Wallets;
   readonly wishlistCount: number;
+  /** Reservations that are to take place, by their start; bounded. Which of them lie ahead is for the query to say. */
+  readonly reservations: readonly UpcomingReservation[];
   readonly email: Reach;
   readonly phone: Reach;
   /** Bounded, as the saved payment methods are. */
@@ -42,6 +53,7 @@ export const emptyDashboard: Omit<DashboardDocument, "asOf"> = {
   orders: { total: 0, byStatus: {} },
   wallets: {},
   wishlistCount: 0,
+  reservations: [],
   email: "none",
   phone: "none",
   cards: [],

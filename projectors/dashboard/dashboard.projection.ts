@@ -3,6 +3,7 @@ import { expiresAt } from "#domain/payment-methods/payment-methods.policy.js";
 import type { ProfileFields } from "#domain/profile/profile.events.js";
 import { moveWallets } from "#domain/transactions/wallet.policy.js";
 import { type ActivityEvent, activityEntry, onEveryActivity } from "#projectors/activity/activity.entries.js";
+import type { Place } from "#domain/reservations/reservations.events.js";
 import type { Projection } from "#projectors/runner/projection.js";
 import {
   type CardDates,
@@ -16,6 +17,9 @@ import {
 
 /** Longest list of recent activity. */
 const recentLimit = 10;
+
+/** Most reservations one customer may have open. */
+const upcomingLimit = 200;
 
 type Counts = Omit<DashboardDocument, "asOf" | "recentActivity">;
 
@@ -83,6 +87,20 @@ function withCard(cards: readonly CardDates[], method: Dated): readonly CardDate
   return end === null ? others : [...others, { id: method.id, expiresAt: end }];
 }
 
+/** The reservations ahead with one put at its place, or taken out; those over by the time of the event go with it. */
+function upcoming(
+  document: DashboardDocument | null,
+  { at, data }: RecordedEvent<Extract<ActivityEvent, { data: { reservationId: string } }>>,
+  place: Place | null,
+): Pick<Counts, "reservations"> {
+  const { reservations } = document ?? emptyDashboard;
+  const others = reservations.filter(({ id, end }) => id !== data.reservationId && end > at);
+  if (!place || !("title" in data)) return { reservations: others };
+  const own = { id: data.reservationId, title: data.title, ...place.slot };
+  const later = others.findIndex(({ start }) => start > own.start);
+  return { reservations: others.toSpliced(later < 0 ? others.length : later, 0, own).slice(0, upcomingLimit) };
+}
+
 export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> = {
   definition: dashboardDocument,
   idOf: () => dashboardDocumentId,
@@ -121,5 +139,14 @@ export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> =
       after(document, event, { wallets: moveWallets((document ?? emptyDashboard).wallets, null, event.data) }),
     "transactions.Changed.v1": (document, event) =>
       document && after(document, event, { wallets: moveWallets(document.wallets, event.data.previous, event.data) }),
+    "reservations.Booked.v1": (document, event) => after(document, event, upcoming(document, event, event.data.place)),
+    "reservations.Moved.v1": (document, event) =>
+      document && after(document, event, upcoming(document, event, event.data.place)),
+    "reservations.Cancelled.v1": (document, event) =>
+      document && after(document, event, upcoming(document, event, null)),
+    "reservations.Completed.v1": (document, event) =>
+      document && after(document, event, upcoming(document, event, null)),
+    "reservations.NoShowRecorded.v1": (document, event) =>
+      document && after(document, event, upcoming(document, event, null)),
   },
 };

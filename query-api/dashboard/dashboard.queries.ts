@@ -2,6 +2,7 @@ import { z } from "zod";
 import { recordKey } from "#domain/core/identifiers.js";
 import { majorAmount } from "#domain/core/money.js";
 import { expiryTodo } from "#domain/payment-methods/payment-methods.policy.js";
+import { kept } from "#domain/reservations/opening-hours.js";
 import type { Wallets } from "#domain/transactions/wallet.policy.js";
 import { principalOf } from "#infrastructure/http/principal.js";
 import { answerDocument, type ReadDependencies } from "#infrastructure/http/reads.js";
@@ -87,6 +88,8 @@ export function dashboardQueries(deps: ReadDependencies): RouteDefinition[] {
         return answerDocument(req, res, deps, {
           definition: dashboardDocument,
           id: dashboardDocumentId,
+          // A reservation that has begun lies ahead no longer, and nothing is written then.
+          tag: (document, now) => String(upcoming(document?.reservations ?? [], now).upcoming),
           body: (document, now) => {
             const all = dashboard(document ?? emptyDashboard, customer, now);
             const asOf = document?.asOf ?? null;
@@ -110,9 +113,26 @@ function dashboard(document: Omit<DashboardDocument, "asOf">, customer: string, 
     notifications: { unread: 0 },
     wallet: wallet(document.wallets),
     recentActivity: [...document.recentActivity],
-    reservations: { upcoming: 0, next: null },
+    reservations: upcoming(document.reservations, now),
     wishlist: { count: document.wishlistCount },
     todos: todos(document, customer, now),
+  };
+}
+
+/** What lies ahead, at the instants that keep the wall clock the customer was promised. */
+function upcoming(reservations: DashboardDocument["reservations"], now: Date): Dashboard["reservations"] {
+  const ahead = reservations.map((one) => ({ ...one, at: kept(one).start })).filter(({ at }) => at > now.getTime());
+  const [next] = ahead;
+  return {
+    upcoming: ahead.length,
+    next: next
+      ? {
+          pk: recordKey("reservation", next.id),
+          start: new Date(next.at).toISOString(),
+          timezone: next.timezone,
+          title: next.title,
+        }
+      : null,
   };
 }
 

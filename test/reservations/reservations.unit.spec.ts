@@ -408,7 +408,7 @@ describe("reservations decider: holds and waitlist", () => {
   it("keeps one hold per definition: the newer takes over", () => {
     reservations.given().when(keep("h1")).then(placedHold("h1", null));
     reservations.given(placedHold("h1", null)).when(keep("h2")).then(placedHold("h2", "h1"));
-    const gone = HoldReleased.create({ holdId: "h1" });
+    const gone = HoldReleased.create({ holdId: "h1", definitionId: "consultation" });
     reservations.given(placedHold("h1", null)).when({ type: "ReleaseHold", holdId: "h1" }).then(gone);
     reservations.given().when({ type: "ReleaseHold", holdId: "h1" }).thenNothing();
   });

@@ -1,0 +1,78 @@
+import { type Occupation, occupancyOf, occupied, remaining } from "./capacity.policy.js";
+import { offsetAt, type Range } from "./opening-hours.js";
+import { type Bookable, type KnownResource, startsOn } from "./slots.policy.js";
+
+/** What a read model knows to be taken of a resource on one business day. */
+export type TakenDay = {
+  readonly day: string;
+  readonly claims: readonly (Taken & { readonly reservationId: string })[];
+  readonly holds: readonly (Taken & { readonly until: number })[];
+  readonly blocks: readonly Range[];
+};
+
+type Taken = Range & { readonly offset: number; readonly buffer: number; readonly partySize: number };
+
+export type FreeSlot = { readonly start: number; readonly remaining: number; readonly resourceIds: readonly string[] };
+
+export type SlotQuestion = {
+  /** Starts lie in this range. */
+  readonly range: Range;
+  readonly partySize: number;
+  readonly now: number;
+  /** Whose claims do not count: it is to be moved. */
+  readonly reservationId: string | null;
+};
+
+/**
+ * Slots of a definition that may be booked now, in order. A slot is free at a resource that has room for the whole
+ * party; `remaining` counts the places of all such resources.
+ *
+ * @param taken by resource, its days in any order; a day that is not there has nothing taken
+ */
+export function freeSlots(
+  { definition }: Bookable,
+  resources: readonly { readonly resource: KnownResource; readonly days: readonly string[] }[],
+  taken: ReadonlyMap<string, readonly TakenDay[]>,
+  { range, partySize, now, reservationId }: SlotQuestion,
+): FreeSlot[] {
+  const slots = new Map<number, { start: number; remaining: number; resourceIds: string[] }>();
+  const lengthMs = definition.durationMinutes * 60_000;
+  const { bufferMinutes } = definition;
+  for (const { resource, days } of resources) {
+    const { resourceId, timezone, capacity } = resource;
+    const byDay = new Map((taken.get(resourceId) ?? []).map((day) => [day.day, day]));
+    for (const day of days) {
+      const known = byDay.get(day);
+      const occupancy = known && occupancyOf(occupationsOf(known, timezone, now, reservationId), known.blocks);
+      for (const start of startsOn(definition, resource, day, now)) {
+        if (start < range.start || start >= range.end) continue;
+        const left = occupancy
+          ? remaining(occupancy, capacity, { start, end: start + lengthMs, bufferMinutes })
+          : capacity;
+        if (left < partySize) continue;
+        const slot = slots.get(start);
+        if (slot) {
+          slot.remaining += left;
+          slot.resourceIds.push(resourceId);
+        } else slots.set(start, { start, remaining: left, resourceIds: [resourceId] });
+      }
+    }
+  }
+  return [...slots.values()].sort((one, other) => one.start - other.start);
+}
+
+function occupationsOf(day: TakenDay, timezone: string, now: number, reservationId: string | null): Occupation[] {
+  const occupations: Occupation[] = [];
+  for (const claim of day.claims) {
+    if (claim.reservationId !== reservationId) occupations.push(occupationOf(claim, timezone));
+  }
+  for (const hold of day.holds) if (hold.until > now) occupations.push(occupationOf(hold, timezone));
+  return occupations;
+}
+
+function occupationOf({ start, end, offset, buffer, partySize }: Taken, timezone: string): Occupation {
+  if (offsetAt(timezone, start) === offset * 60_000) return { start, end: end + buffer * 60_000, partySize };
+  // The zone's rules have changed since: the wall clock stays.
+  const iso = (instant: number) => new Date(instant).toISOString();
+  return occupied({ start: iso(start), end: iso(end), timezone, offsetMinutes: offset }, buffer, partySize);
+}
