@@ -7,6 +7,8 @@ import { createAccountGuard } from "./account.js";
 import { addressRoutes } from "./addresses/addresses.routes.js";
 import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
+import { directUploadRoutes } from "./files/direct-upload.routes.js";
+import { fileRoutes } from "./files/files.routes.js";
 import { ingestRoutes } from "./ingest.js";
 import { orderIngest } from "./orders/orders.routes.js";
 import { paymentMethodRoutes } from "./payment-methods/payment-methods.routes.js";
@@ -37,6 +39,8 @@ export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
     ...addressRoutes(deps),
     ...wishlistRoutes(deps),
     ...paymentMethodRoutes(deps),
+    ...fileRoutes(deps),
+    ...directUploadRoutes(deps),
     ...privacyRoutes(deps),
     ...lockRoutes(deps),
     ...reservationRoutes(deps),

@@ -12,6 +12,7 @@ import { createEventSerializer } from "#infrastructure/event-serializer.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
 import { commandMetrics } from "#infrastructure/metrics.js";
+import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { requestSilenceMs } from "#infrastructure/mongo.js";
 import type { PaymentProviders } from "#infrastructure/providers/payment-provider.js";
@@ -24,7 +25,7 @@ import {
 import { failFastConnection } from "#infrastructure/queue.js";
 import { createRateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
-import { createServerKey } from "#infrastructure/server-key.js";
+import { createServerKey, type ServerKey } from "#infrastructure/server-key.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
 import { orderDocument } from "#projectors/orders/orders.document.js";
@@ -48,6 +49,8 @@ export type CommandDependencies = {
   readonly calendarLinks: CalendarLinks;
   /** To know how far a read model must be before it may be believed. */
   readonly eventStore: Pick<EventStore, "head">;
+  readonly objectStorage: ObjectStorage;
+  readonly serverKey: ServerKey;
   /** Headers of a command's answer: where in the log it wrote, and whether it is a replay. */
   readonly answerOf: (handled: {
     readonly position?: LogPosition | undefined;
@@ -58,6 +61,7 @@ export type CommandDependencies = {
 /** The part of the environment that the command API needs. */
 export const commandEnvironment = [
   ...storeEnvironment,
+  ...objectStorageEnvironment,
   "REDIS_URL",
   "ORG_SETTINGS_FILE",
   "PRODUCT_CATALOGUE_URL",
@@ -119,6 +123,7 @@ export async function openCommandDependencies(
   const { payments, close } = openPaymentProviders(environment, orgSettings);
   onStop("payment providers", close);
 
+  const objectStorage = createObjectStorage(environment);
   const serializer = createEventSerializer(storedEvents, keys);
   const commands = createCommandHandler({
     eventStore,
@@ -129,6 +134,8 @@ export async function openCommandDependencies(
   const readiness: ReadinessCheck[] = [
     { name: "event store", probe: async () => void (await eventStore.head()) },
     { name: "keys", probe: () => keys.check() },
+    // All but files goes on without it.
+    { name: "object store", required: false, probe: () => objectStorage.ping() },
     // Limits are counted in memory meanwhile.
     { name: "redis", required: false, probe: async () => void (await redis.ping()) },
   ];
@@ -143,6 +150,8 @@ export async function openCommandDependencies(
     payments,
     orgSettings,
     calendarLinks: createCalendarLinks(createServerKey(environment.SERVER_KEY), environment.PUBLIC_URL),
+    objectStorage,
+    serverKey: createServerKey(environment.SERVER_KEY),
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
     onAnswer: (_req: Request, res: Response) => {

@@ -93,7 +93,12 @@ export async function receiveForm(req: Request, storage: ObjectStorage, rules: F
         streams.add(stream);
         const key = rules.freshKey();
         keys.push(key);
-        const stored = storeFile({ storage, rules, fields }, stream, key, mimeType)
+        const stored = storeMeasured(storage, stream, {
+          key,
+          declared: mimeType,
+          maxBytes: () => rules.maxBytes(fields),
+          accepts: (contentType) => rules.accepts(contentType, fields),
+        })
           .then((file) => void files.push({ field, name: filename ?? "", key, ...file }))
           .catch(settle)
           .finally(() => streams.delete(stream));
@@ -150,12 +155,25 @@ function openParser(req: Request, { maxFiles, textFields }: FormRules): busboy.B
   }
 }
 
-async function storeFile(
-  { storage, rules, fields }: { storage: ObjectStorage; rules: FormRules; fields: Readonly<Record<string, string>> },
+export type MeasureRules = {
+  /** A fresh one. */
+  readonly key: string;
+  /** Type that the client says it is of. */
+  readonly declared: string;
+  readonly maxBytes: () => number;
+  readonly accepts: (contentType: string) => boolean;
+};
+
+/**
+ * Stores a stream under a fresh key while its bytes are counted, digested and looked at.
+ *
+ * @throws Problem 413, 415, 422 as {@link receiveForm} does, and nothing is stored; ProviderUnavailable
+ */
+export async function storeMeasured(
+  storage: ObjectStorage,
   stream: Readable,
-  key: string,
-  declared: string,
-) {
+  { key, declared, maxBytes, accepts }: MeasureRules,
+): Promise<Pick<ReceivedFile, "size" | "sha256" | "contentType">> {
   const hash = createHash("sha256");
   const text = new TextCheck();
   let contentType = "";
@@ -163,7 +181,7 @@ async function storeFile(
   const measured = async function* (): AsyncGenerator<Buffer> {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       size += chunk.length;
-      if (size > rules.maxBytes(fields)) throw tooLarge(rules.maxBytes(fields));
+      if (size > maxBytes()) throw tooLarge(maxBytes());
       hash.update(chunk);
       text.add(chunk);
       yield chunk;
@@ -175,7 +193,7 @@ async function storeFile(
   await storage.upload(key, measured(), async (head) => {
     if (head.length === 0) throw new Problem(422, "EMPTY_FILE");
     contentType = await recognise(head, text.holds, declared);
-    if (!rules.accepts(contentType, fields)) throw typeNotAllowed();
+    if (!accepts(contentType)) throw typeNotAllowed();
     return contentType;
   });
   return { size, sha256: hash.digest("hex"), contentType };

@@ -44,6 +44,14 @@ const noUploads = (name: string) =>
   `<ListMultipartUploadsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>${name}</Bucket>` +
   "<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
 
+/**
+ * s3rver computes the signature of a query with `encodeURIComponent`, which leaves `!'()*` as they are where SigV4
+ * wants them escaped: a link with `filename*=UTF-8''…` would be refused. This process is its alone.
+ */
+const encode = globalThis.encodeURIComponent;
+globalThis.encodeURIComponent = (value) =>
+  encode(value).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+
 const server = createServer((request, response) => {
   const url = new URL(request.url ?? "/", "http://local");
   const name = /^\/([a-z0-9.-]+)\/?$/.exec(url.pathname)?.[1];

@@ -71,8 +71,12 @@ export type ObjectStorage = {
   postForm(key: string, form: { contentType: string; maxBytes: number; seconds: number }): Promise<PostForm>;
 };
 
-/** Signed fields of an answer change this often: part of what an entity tag stands for. */
-export const steadyLinkSeconds = 900;
+const steadyLinkSeconds = 900;
+
+/** The quarter of an hour that signed fields are signed in now: with another one comes another answer. */
+export function steadyLinkPeriod(): string {
+  return `#${Math.floor(Date.now() / (steadyLinkSeconds * 1_000))}`;
+}
 
 /** A connection on which nothing moves for so long is given up; one call may take longer. */
 const silenceMs = 10_000;

@@ -2,11 +2,16 @@ import { activityProjection } from "./activity/activity.projection.js";
 import { addressProjection } from "./addresses/addresses.projection.js";
 import { dashboardProjection } from "./dashboard/dashboard.projection.js";
 import { dueWorkProjection } from "./due-work.js";
+import { fileAreaDuties } from "./files/files.duties.js";
+import { fileProjection } from "./files/files.projection.js";
+import { fileCleanup, filePerformers, scanReactor } from "./files/files.reactor.js";
+import { orphanSweep } from "./files/orphans.worker.js";
 import { orderProjection } from "./orders/orders.projection.js";
 import { paymentMethodDuties } from "./payment-methods/payment-methods.duties.js";
 import { paymentMethodProjection } from "./payment-methods/payment-methods.projection.js";
 import { paymentMethodCleanup, paymentMethodPerformers } from "./payment-methods/payment-methods.reactor.js";
 import { profileProjection } from "./profile/profile.projection.js";
+import { photoReactor } from "./profile/profile.reactor.js";
 import { privacyAreaDuties } from "./privacy/privacy.duties.js";
 import { privacyProjection } from "./privacy/privacy.projection.js";
 import { erasurePerformer, eraseReactor } from "./privacy/privacy.reactor.js";
@@ -28,6 +33,7 @@ import { waitlistProjection } from "./reservations/waitlist.projection.js";
 import { offerReactor } from "./reservations/waitlist.reactor.js";
 import type { CustomerCleanup } from "./runner/customer-cleanup.js";
 import type { AreaDuties, DutyPerformer } from "./runner/duties.js";
+import type { PeriodicTask } from "./runner/periodic.js";
 import type { AnyProjection } from "./runner/projection.js";
 import type { Reactor } from "./runner/reactor.js";
 import { transactionProjection } from "./transactions/transactions.projection.js";
@@ -36,7 +42,7 @@ import { wishlistProjection } from "./wishlist/wishlist.projection.js";
 import type { WorkerDependencies } from "./worker-dependencies.js";
 
 /** What falls due, area by area. */
-const duties: readonly AreaDuties<any>[] = [privacyAreaDuties, paymentMethodDuties, reservationDuties];
+const duties: readonly AreaDuties<any>[] = [privacyAreaDuties, paymentMethodDuties, reservationDuties, fileAreaDuties];
 
 /** Every read model. Rebuildable at any time, because they write documents and nothing else. */
 export const projections: readonly AnyProjection[] = [
@@ -47,6 +53,7 @@ export const projections: readonly AnyProjection[] = [
   orderProjection,
   transactionProjection,
   paymentMethodProjection,
+  fileProjection,
   dashboardProjection,
   activityProjection,
   privacyProjection,
@@ -63,12 +70,18 @@ export const projections: readonly AnyProjection[] = [
 
 /** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
 export function createCustomerCleanups(deps: WorkerDependencies): readonly CustomerCleanup[] {
-  return [paymentMethodCleanup(deps), reservationsCleanup(deps)];
+  return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps)];
 }
 
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */
 export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
-  return [eraseReactor(deps, createCustomerCleanups(deps)), freePlaceReactor(deps), offerReactor(deps)];
+  return [
+    eraseReactor(deps, createCustomerCleanups(deps)),
+    freePlaceReactor(deps),
+    offerReactor(deps),
+    scanReactor(deps),
+    photoReactor(deps),
+  ];
 }
 
 /** Who performs each kind of duty. */
@@ -78,5 +91,11 @@ export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPer
     ...paymentMethodPerformers(deps),
     finishPerformer(deps),
     holdLapsesPerformer(deps),
+    ...filePerformers(deps),
   ];
+}
+
+/** What is looked after now and then. */
+export function createPeriodicTasks(deps: WorkerDependencies): readonly PeriodicTask[] {
+  return [orphanSweep(deps)];
 }

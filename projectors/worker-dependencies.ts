@@ -7,9 +7,11 @@ import type { Environment } from "#infrastructure/environment.js";
 import { createEventSerializer, type EventSerializer } from "#infrastructure/event-serializer.js";
 import type { EventStore } from "#infrastructure/event-store.js";
 import { type OrgSettings, openOrgSettings, type OrgProviders } from "#infrastructure/org-settings.js";
+import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import type { PaymentProviders } from "#infrastructure/providers/payment-provider.js";
 import { openPaymentProviders, paymentEnvironment } from "#infrastructure/providers/payment-providers.js";
+import { createScanner, type Scanner } from "#infrastructure/providers/clamav.js";
 import { createSmsSender, type SmsSender } from "#infrastructure/providers/sms.js";
 import { createMailSender, type MailSender } from "#infrastructure/providers/smtp.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
@@ -32,6 +34,8 @@ export type WorkerDependencies = {
   readonly mail: MailSender;
   readonly sms: SmsSender;
   readonly payments: PaymentProviders;
+  readonly objectStorage: ObjectStorage;
+  readonly scanner: Scanner;
   readonly clock: () => Date;
   readonly log: Logger;
 };
@@ -39,6 +43,8 @@ export type WorkerDependencies = {
 /** The part of the environment that the worker needs. */
 export const workerEnvironment = [
   ...storeEnvironment,
+  ...objectStorageEnvironment,
+  "CLAMAV_URL",
   "REDIS_URL",
   "ORG_SETTINGS_FILE",
   "SERVER_KEY",
@@ -94,6 +100,8 @@ export async function openWorkerDependencies(
     mail,
     sms: createSmsSender({ baseUrl: environment.TWILIO_BASE_URL, orgSettings }),
     payments,
+    objectStorage: createObjectStorage(environment),
+    scanner: createScanner(environment.CLAMAV_URL),
     clock,
     log,
   };

@@ -4,7 +4,7 @@ import { createHealthApplication } from "#infrastructure/http/application.js";
 import { listen } from "#infrastructure/http/server.js";
 import { runProcess } from "#infrastructure/lifecycle.js";
 import { createRegistry } from "#infrastructure/metrics.js";
-import { createDutyPerformers, createReactors } from "./registry.js";
+import { createDutyPerformers, createPeriodicTasks, createReactors } from "./registry.js";
 import { eraseAgain } from "./privacy/privacy.reactor.js";
 import { createEffects } from "./runner/effects.js";
 import { pause } from "./runner/lease.js";
@@ -38,6 +38,7 @@ runProcess("worker", async ({ log, onStop, signal, stop }) => {
     deps,
     reactors: createReactors(deps),
     performers: createDutyPerformers(deps),
+    periodic: createPeriodicTasks(deps),
     redisUrl: REDIS_URL,
     onStop,
   });

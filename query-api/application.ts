@@ -5,6 +5,7 @@ import type { DocumentDefinition } from "#projectors/runner/projection.js";
 import { activityDocument } from "#projectors/activity/activity.document.js";
 import { addressDocument } from "#projectors/addresses/addresses.document.js";
 import { dashboardDocument } from "#projectors/dashboard/dashboard.document.js";
+import { fileDocument } from "#projectors/files/files.document.js";
 import { orderDocument } from "#projectors/orders/orders.document.js";
 import { privacyDocument } from "#projectors/privacy/privacy.document.js";
 import { paymentMethodDocument } from "#projectors/payment-methods/payment-methods.document.js";
@@ -23,6 +24,7 @@ import { activityQueries } from "./activity/activity.queries.js";
 import { addressQueries } from "./addresses/addresses.queries.js";
 import { dashboardQueries } from "./dashboard/dashboard.queries.js";
 import type { QueryDependencies } from "./dependencies.js";
+import { fileQueries } from "./files/files.queries.js";
 import { orderQueries } from "./orders/orders.queries.js";
 import { privacyQueries } from "./privacy/privacy.queries.js";
 import { paymentMethodQueries } from "./payment-methods/payment-methods.queries.js";
@@ -43,6 +45,7 @@ const rooms: readonly Room[] = [
   { queries: activityQueries, documents: [activityDocument] },
   { queries: addressQueries, documents: [addressDocument] },
   { queries: dashboardQueries, documents: [dashboardDocument] },
+  { queries: fileQueries, documents: [fileDocument] },
   { queries: orderQueries, documents: [orderDocument] },
   { queries: privacyQueries, documents: [privacyDocument] },
   { queries: paymentMethodQueries, documents: [paymentMethodDocument] },

@@ -7,6 +7,7 @@ import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { ReadDependencies } from "#infrastructure/http/reads.js";
 import { queryMetrics } from "#infrastructure/metrics.js";
 import { createMongoClient, pingMongo, requestSilenceMs } from "#infrastructure/mongo.js";
+import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { createGooglePlaces, type GooglePlaces } from "#infrastructure/providers/google-places.js";
 import { failFastConnection } from "#infrastructure/queue.js";
@@ -20,6 +21,8 @@ export type QueryDependencies = ReadDependencies & {
   readonly orgSettings: OrgSettings;
   readonly places: GooglePlaces;
   readonly calendarLinks: CalendarLinks;
+  /** Signs links; nothing is read from it. */
+  readonly objectStorage: Pick<ObjectStorage, "link" | "steadyLink">;
 };
 
 /** The part of the environment that the query API needs. */
@@ -32,6 +35,7 @@ export const queryEnvironment = [
   "PUBLIC_URL",
   "GOOGLE_MAPS_BASE_URL",
   "GOOGLE_PLACES_BASE_URL",
+  ...objectStorageEnvironment,
 ] as const;
 
 type Surroundings = {
@@ -94,6 +98,7 @@ export async function openQueryDependencies(
     orgSettings,
     places,
     calendarLinks: createCalendarLinks(createServerKey(environment.SERVER_KEY), environment.PUBLIC_URL),
+    objectStorage: createObjectStorage(environment),
     rateLimits: createRateLimits(redis, orgSettings),
     readiness,
     onAnswer: (_req: Request, res: Response) => {

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { type Owner, streams } from "#domain/core/identifiers.js";
+import { bareId, type Owner, recordKey, streams } from "#domain/core/identifiers.js";
+import { filesDecider, isUsablePhoto } from "#domain/files/files.decider.js";
 import { profileDecider, type ProfileState, type ProfileWish } from "#domain/profile/profile.decider.js";
 import { profileData, profileDataSchema, profileLimits } from "#domain/profile/profile.policy.js";
 import { sourceRevisionSchema } from "#domain/core/source-revision.js";
@@ -74,14 +75,20 @@ export function profileRoutes(deps: CommandDependencies): RouteDefinition[] {
       ],
       handler: async (req, res) => {
         const { owner } = principalOf(res);
-        const { version: bodyVersion, ...wish } = parseBody(update.prefault({}), req);
+        const { version: bodyVersion, photo: wishedPhoto, ...fields } = parseBody(update.prefault({}), req);
+        const photo = wishedPhoto ? recordKey("file", bareId("file", wishedPhoto)) : wishedPhoto;
+        const wish = { ...fields, photo };
         if (Object.values(wish).every((value) => value === undefined)) throw new Problem(400, "EMPTY_UPDATE");
         refuseUnknownKeys(wish.metadata, deps.orgSettings, owner.org);
         const guard = versionGuard(expectedVersion(req, bodyVersion), versionOf);
         const handled = await deps.commands.handle({
           decider: profileDecider,
           stream: streams.profile(owner),
-          command: { type: "UpdateProfile", wish: wish as ProfileWish },
+          command: {
+            type: "UpdateProfile",
+            wish: wish as ProfileWish,
+            photoUsable: photo ? await canBePhoto(deps, owner, photo) : false,
+          },
           context: deps.idempotency(req, res),
           ...(guard ? { guard } : {}),
         });
@@ -124,6 +131,15 @@ function refuseUnknownKeys(metadata: Record<string, unknown> | null | undefined,
       return { field: `metadata.${key.slice(0, 100)}`, code: "UNKNOWN_FIELD", message: "is not a key of this org" };
     });
   if (errors.length > 0) throw new Problem(400, "UNKNOWN_FIELD", { errors: errors.slice(0, 50) });
+}
+
+/**
+ * Looked up before the decision, in another stream: a file removed at the same moment may be missed, and then the
+ * profile lets go of it (`projectors/profile/profile.reactor.ts`).
+ */
+async function canBePhoto({ commands }: CommandDependencies, owner: Owner, photo: string): Promise<boolean> {
+  const { state } = await commands.load({ decider: filesDecider, stream: streams.files(owner) });
+  return isUsablePhoto(state.files.get(bareId("file", photo)));
 }
 
 function versionOf(state: ProfileState): number | undefined {

@@ -61,7 +61,14 @@ export type ProfileCommand =
       readonly type: "RegisterFromClaims";
       readonly claims: { readonly email?: string | undefined; readonly name?: string | undefined };
     }
-  | { readonly type: "UpdateProfile"; readonly wish: ProfileWish }
+  | {
+      readonly type: "UpdateProfile";
+      readonly wish: ProfileWish;
+      /** Whether the photo wished for is an own clean picture, as far as could be seen before. */
+      readonly photoUsable?: boolean;
+    }
+  /** The photo's file is gone. */
+  | { readonly type: "LetGoOfPhoto"; readonly photo: string }
   | {
       readonly type: "IngestCustomer";
       readonly sourceRevision: SourceRevision;
@@ -124,11 +131,15 @@ function decide(command: ProfileCommand, state: ProfileState): Decision<ProfileE
       if (email !== undefined && normalised(email) !== profile.email) {
         return refuse(rejection("refused", "EMAIL_CHANGE_NEEDS_VERIFICATION"));
       }
-      // A photo must be an own clean image file.
-      if (photo && photo !== profile.photo) return refuse(rejection("refused", "PHOTO_NOT_USABLE"));
+      if (photo && photo !== profile.photo && !command.photoUsable)
+        return refuse(rejection("refused", "PHOTO_NOT_USABLE"));
       const { changes, previous } = changedFields(profile, command.wish);
       if (Object.keys(changes).length === 0) return accept();
       return within(profile, changes) ?? accept(Updated.create({ ...changes, previous, source: "customer" }));
+    }
+    case "LetGoOfPhoto": {
+      if (state.status !== "active" || state.profile.photo !== command.photo) return accept();
+      return accept(Updated.create({ photo: null, previous: { photo: command.photo }, source: "system" }));
     }
     case "IngestCustomer": {
       const { sourceRevision, wish } = command;

@@ -46,7 +46,7 @@ export const Registered = defineEvent("profile.Registered.v1", {
 export const Updated = defineEvent("profile.Updated.v1", {
   category: "profile",
   schema: fieldsSchema.extend({
-    source: z.enum(["customer", "platform"]),
+    source: z.enum(["customer", "platform", "system"]),
     sourceRevision: sourceRevisionSchema.optional(),
     previous: fieldsSchema,
   }),

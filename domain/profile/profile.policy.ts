@@ -122,17 +122,23 @@ export const profileDataSchema = z.object({
   timezone: text.meta({ description: "IANA" }),
   about: text,
   photo: text.meta({ description: "pk of an own image file" }),
+  photoUrl: z.url().optional().meta({ description: "signed link to the photo; needs no token" }),
+  thumbnailUrl: z.url().optional().meta({ description: "the same in small, as WebP" }),
   emailVerified: z.boolean(),
   phoneVerified: z.boolean(),
   marketing: z.object({ email: z.boolean(), sms: z.boolean(), push: z.boolean() }),
   metadata: z.record(z.string(), z.unknown()),
 });
 
+/** Signed links to a profile's photo, where it has one. */
+export type PhotoLinks = { readonly photoUrl?: string; readonly thumbnailUrl?: string };
+
 /** The payload of a profile's record; consents without their history. */
-export function profileData(profile: Profile): z.infer<typeof profileDataSchema> {
+export function profileData(profile: Profile, links: PhotoLinks = {}): z.infer<typeof profileDataSchema> {
   const { email, sms, push } = profile.marketing;
   return {
     ...profile,
+    ...links,
     marketing: { email: email?.given ?? false, sms: sms?.given ?? false, push: push?.given ?? false },
   };
 }

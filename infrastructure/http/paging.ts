@@ -224,6 +224,7 @@ export type ListBody = {
 export type PageOptions<Document> = {
   /** Conditions besides the owner's, the query's and being there at all. */
   readonly filter?: Filter<Stored<Document>>;
+  /** May be a promise. */
   readonly toRecord: (document: Stored<Document>) => unknown;
   /** Fields to leave out (`{timeline: 0}`); whatever can be sorted by must stay. */
   readonly projection?: Readonly<Record<string, 0>>;
@@ -350,8 +351,9 @@ export async function answerList<Document>(
     return;
   }
   const page = await findPage(collection, owner, list.query, list);
+  const data = await Promise.all(page.data);
   const more = list.also ? await list.also(collection, pageFilter(owner, list.query, list.filter)) : {};
-  sendRead(req, res, tag, () => ({ ...page, ...more }));
+  sendRead(req, res, tag, () => ({ ...page, data, ...more }));
 }
 
 /** The owner's last position in a read model, tombstones included; "" when it has nothing there. */

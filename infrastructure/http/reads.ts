@@ -97,7 +97,8 @@ export async function answerDocument<Document>(
   const now = deps.clock();
   const asked = `${queryString(req)}\n${read.tag?.(document, now) ?? ""}`;
   const tag = weakTag(owner, collection.collectionName, document?._pos ?? "", asked, now);
-  sendRead(req, res, tag, () => read.body(document, now));
+  const body = matchesNone(req, tag) ? undefined : await read.body(document, now);
+  sendRead(req, res, tag, () => body);
 }
 
 async function findOwn<Document>(

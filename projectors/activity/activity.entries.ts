@@ -3,6 +3,7 @@ import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import type { WishlistEvent } from "#domain/wishlist/wishlist.events.js";
 import type { ActivityEntries, ActivityEntry } from "../activity-entry.js";
 import { addressEntries } from "../addresses/addresses.entries.js";
+import { type FileActivity, fileEntries } from "../files/files.entries.js";
 import { type OrderActivity, orderEntries } from "../orders/orders.entries.js";
 import { type PrivacyActivity, privacyEntries } from "../privacy/privacy.entries.js";
 import { type PaymentMethodActivity, paymentMethodEntries } from "../payment-methods/payment-methods.entries.js";
@@ -19,6 +20,7 @@ export type ActivityEvent =
   | OrderActivity
   | PaymentMethodActivity
   | TransactionActivity
+  | FileActivity
   | PrivacyActivity
   | ReservationActivity;
 
@@ -30,6 +32,7 @@ const entries: ActivityEntries<ActivityEvent> = {
   ...orderEntries,
   ...transactionEntries,
   ...paymentMethodEntries,
+  ...fileEntries,
   ...privacyEntries,
   ...reservationEntries,
 };

@@ -7,6 +7,7 @@ import type { WorkerDependencies } from "../worker-dependencies.js";
 import type { DutyPerformer } from "./duties.js";
 import { type DutyJob, DutyPoller } from "./duty-poller.js";
 import type { LeaseTimes } from "./lease.js";
+import { type PeriodicTask, runPeriodically } from "./periodic.js";
 import type { Reaction, Reactor } from "./reactor.js";
 import { ReactorRunner } from "./reactor-runner.js";
 
@@ -14,6 +15,8 @@ export type EffectsOptions = {
   readonly deps: WorkerDependencies;
   readonly reactors: readonly Reactor[];
   readonly performers: readonly DutyPerformer[];
+  /** Default none. */
+  readonly periodic?: readonly PeriodicTask[];
   readonly redisUrl: string;
   /** Keeps installations that share a Redis apart; default BullMQ's own. */
   readonly queuePrefix?: string;
@@ -142,7 +145,12 @@ export function createEffects(options: EffectsOptions): Effects {
   };
   return {
     async run(signal) {
-      await Promise.all([runner.run(signal), poller.run(signal)]);
+      const tasks = options.periodic ?? [];
+      await Promise.all([
+        runner.run(signal),
+        poller.run(signal),
+        runPeriodically({ database, tasks, log, ...lease }, signal),
+      ]);
     },
     readiness: [
       {

@@ -174,6 +174,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       MASTER_KEYS: `test:${randomBytes(32).toString("base64")}`,
       SERVER_KEY: randomBytes(32).toString("base64"),
       SMTP_URL: "smtp://127.0.0.1:1", // nobody listens, unless stand-ins do
+      CLAMAV_URL: "tcp://127.0.0.1:1",
       ...standIns?.env,
       ORG_SETTINGS_FILE: orgSettingsFile,
       ...options.env,
