@@ -109,7 +109,8 @@ export function ingestRoutes(targets: readonly AnyIngestTarget[], deps: Dependen
     area: "ingest",
     request: { raw: { contentType: "application/x-ndjson", limitBytes: batchBytes } },
     responses: { 200: { description: "An answer for each line, in order", contentType: "application/x-ndjson" } },
-    patienceMs: 30_000,
+    // A busy machine may need long for a thousand lines; a store that is away ends the batch much sooner, see below.
+    patienceMs: 110_000,
     handler: (req, res) => answerBatch(req, res, targets, deps),
   };
   return internalRoutes([batch, ...puts]);
