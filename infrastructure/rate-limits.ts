@@ -18,6 +18,8 @@ export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
   "payment-method-add": { points: 10, windowSeconds: 3_600 },
   "payment-setup": { points: 20, windowSeconds: 3_600 },
   slots: { points: 60, windowSeconds: 60 },
+  /** Counted in the log, not here: an export is an event. */
+  exports: { points: 1, windowSeconds: 86_400 },
 };
 
 /** Whether a request may go on, with the numbers for the `RateLimit` headers. */

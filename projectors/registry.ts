@@ -15,6 +15,7 @@ import { photoReactor } from "./profile/profile.reactor.js";
 import { privacyAreaDuties } from "./privacy/privacy.duties.js";
 import { privacyProjection } from "./privacy/privacy.projection.js";
 import { erasurePerformer, eraseReactor } from "./privacy/privacy.reactor.js";
+import { exportCleanup, exportPerformers } from "./privacy/privacy.worker.js";
 import { customerZoneProjection } from "./reservations/customer-zone.projection.js";
 import { definitionProjection } from "./reservations/definition.projection.js";
 import { holdProjection } from "./reservations/hold.projection.js";
@@ -70,7 +71,7 @@ export const projections: readonly AnyProjection[] = [
 
 /** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
 export function createCustomerCleanups(deps: WorkerDependencies): readonly CustomerCleanup[] {
-  return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps)];
+  return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps), exportCleanup(deps)];
 }
 
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */
@@ -88,6 +89,7 @@ export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
 export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPerformer[] {
   return [
     erasurePerformer(deps, createCustomerCleanups(deps)),
+    ...exportPerformers(deps),
     ...paymentMethodPerformers(deps),
     finishPerformer(deps),
     holdLapsesPerformer(deps),

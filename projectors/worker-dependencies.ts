@@ -20,6 +20,8 @@ import { openStores, storeEnvironment } from "#infrastructure/stores.js";
 import { dashboardDocument } from "./dashboard/dashboard.document.js";
 import { dueWorkDocument } from "./due-work.document.js";
 import { waitlistDocument } from "./reservations/waitlist.document.js";
+import { exportSections } from "./privacy/privacy.export.js";
+import { productDocument } from "./wishlist/product.document.js";
 
 /** What reactors and performers of duties may use. */
 export type WorkerDependencies = {
@@ -54,7 +56,13 @@ export const workerEnvironment = [
 ] as const;
 
 /** Read models that the worker looks things up in. */
-const documents = [dueWorkDocument, dashboardDocument, waitlistDocument];
+const documents = [
+  dueWorkDocument,
+  dashboardDocument,
+  waitlistDocument,
+  productDocument,
+  ...exportSections.map(({ definition }) => definition),
+];
 
 /** Providers that the worker calls. */
 const uses: readonly (keyof OrgProviders)[] = ["mail", "sms", "stripe", "paypal"];

@@ -1,16 +1,19 @@
 import { z } from "zod";
 import { lockReasons } from "#domain/core/account-standing.js";
 import { type Owner, ownerKey, streams } from "#domain/core/identifiers.js";
-import { privacyDecider } from "#domain/privacy/privacy.decider.js";
-import { openObligations } from "#domain/privacy/privacy.policy.js";
+import { type Export, privacyDecider } from "#domain/privacy/privacy.decider.js";
+import { exportDataSchema, exportShown, openObligations } from "#domain/privacy/privacy.policy.js";
 import { principalOf, recentlySignedIn } from "#infrastructure/http/principal.js";
-import { sendCommandAnswer } from "#infrastructure/http/records.js";
+import { type RecordBody, record, sendCommandAnswer, sendRecord } from "#infrastructure/http/records.js";
+import { recordOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { customerId, parseBody, parseParams } from "#infrastructure/http/validation.js";
+import { defaultRateLimits } from "#infrastructure/rate-limits.js";
 import { live } from "#infrastructure/read-models.js";
 import { dashboardDocument, dashboardDocumentId } from "#projectors/dashboard/dashboard.document.js";
 import { documentId } from "#projectors/runner/projection.js";
 import type { CommandDependencies } from "../dependencies.js";
+import { commandIdOf } from "../idempotency.js";
 import { internalRoutes } from "../internal.js";
 
 const erasureSchema = z.object({ requestedAt: z.iso.datetime(), effectiveAt: z.iso.datetime() });
@@ -64,7 +67,40 @@ export function privacyRoutes(deps: CommandDependencies): RouteDefinition[] {
         sendCommandAnswer(res, 200, { data: { erasure: null } }, deps.answerOf(handled));
       },
     },
+    {
+      method: "post",
+      path: "/client-data/privacy/export",
+      summary: "Makes a zip of all there is about the customer; once a day",
+      operationId: "requestExport",
+      area: "privacy",
+      responses: { 202: { description: "The export, pending: poll it", schema: recordOf(exportDataSchema) } },
+      problems: ["RATE_LIMITED", "REAUTH_REQUIRED"],
+      handler: async (req, res) => {
+        const now = deps.clock();
+        const { org, owner } = recentlySignedIn(res, now);
+        const context = deps.idempotency(req, res);
+        const exportId = commandIdOf([context.commandId, "export"]);
+        const limit = deps.orgSettings.of(org)?.rateLimits.exports ?? defaultRateLimits.exports;
+        if (!limit) throw new Error("exports have a limit");
+        const handled = await deps.commands.handle({
+          decider: privacyDecider,
+          stream: streams.profile(owner),
+          command: { type: "RequestExport", exportId, now: now.toISOString(), limit },
+          context,
+        });
+        const asked = handled.state.exports.find((one) => one.exportId === exportId);
+        if (!asked) throw new Error("an export that was asked for is known");
+        const location = `/client-data/privacy/export/${exportId}`;
+        sendRecord(res, 202, toRecord(asked, org, now), { ...deps.answerOf(handled), location });
+      },
+    },
   ];
+}
+
+function toRecord(asked: Export, org: string, now: Date): RecordBody {
+  const { exportId: id, version, requestedAt: createdAt, modifiedAt } = asked;
+  const data = exportShown(asked, now.toISOString());
+  return record({ datatype: "privacy", id, org, version, state: data.status, createdAt, modifiedAt, data });
 }
 
 /** What the read models know of a customer's orders and money: advice, looked at again when the erasure takes effect. */

@@ -1,4 +1,5 @@
-import type { OrderStatus, TimelineEntry } from "./orders.events.js";
+import { majorAmount } from "../core/money.js";
+import type { OrderDetails, OrderStatus, TimelineEntry } from "./orders.events.js";
 
 export { orderStatuses } from "./orders.events.js";
 
@@ -31,4 +32,34 @@ const timelineLimit = 200;
 export function withTimelineEntry(timeline: readonly TimelineEntry[], entry: TimelineEntry): TimelineEntry[] {
   if (timeline.some(({ at, status }) => at === entry.at && status === entry.status)) return [...timeline];
   return [...timeline, entry].slice(-timelineLimit);
+}
+
+/** Amounts of an order that stand in major units beside the minor ones. */
+export const orderAmounts = ["subtotal", "discount", "shipping", "tax", "total"] as const;
+
+/**
+ * The payload of an order's record: amounts also in major units, and whether it can be cancelled.
+ *
+ * @param timeline left out in a list
+ */
+export function orderShown(
+  data: Omit<OrderDetails, "timeline"> & { readonly status: OrderStatus },
+  timeline?: readonly TimelineEntry[],
+): Record<string, unknown> {
+  const { currency } = data;
+  const shown: Record<string, unknown> = {
+    ...data,
+    items: data.items.map((item) => ({
+      ...item,
+      unitPrice: majorAmount(item.unitPriceMinor, currency),
+      lineTotal: majorAmount(item.lineTotalMinor, currency),
+    })),
+    cancellable: cancellable(data),
+  };
+  for (const name of orderAmounts) {
+    const minor = data[`${name}Minor`];
+    if (minor !== undefined) shown[name] = majorAmount(minor, currency);
+  }
+  if (timeline) shown.timeline = timeline;
+  return shown;
 }

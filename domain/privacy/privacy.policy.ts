@@ -1,4 +1,6 @@
+import { z } from "zod";
 import type { Obligation } from "../core/account-standing.js";
+import { encodePart, type Owner } from "../core/identifiers.js";
 
 /** How long an erasure can be taken back. */
 export const graceDays = 14;
@@ -58,3 +60,40 @@ export const keptByLaw: Readonly<Record<string, readonly string[]>> = {
   "transactions.Recorded": ["reference"],
   "transactions.Changed": ["reference"],
 };
+
+/** Where exports lie in the object store. */
+export const exportKeys = {
+  /** Everything of one owner. */
+  folder: (owner: Owner) => `${encodePart(owner.org)}/exports/${encodePart(owner.customer)}/`,
+  /** Everything that was ever begun of one export. */
+  export: (owner: Owner, exportId: string) => `${exportKeys.folder(owner)}${exportId}/`,
+  /** @param object fresh for each attempt, because two uploads of one key could mix their parts */
+  archive: (owner: Owner, exportId: string, object: string) => `${exportKeys.export(owner, exportId)}${object}.zip`,
+} as const;
+
+/** The payload of an export's record. */
+export const exportDataSchema = z.object({
+  exportId: z.string(),
+  status: z.enum(["pending", "ready", "expired"]),
+  requestedAt: z.iso.datetime(),
+  size: z.int().optional().meta({ description: "bytes" }),
+  expiresAt: z.iso.datetime().optional(),
+});
+type ExportData = z.infer<typeof exportDataSchema>;
+
+/** The payload of an export's record: expired on the minute, whenever the duty that removes it comes. */
+export function exportShown(
+  shown: Pick<ExportData, "exportId" | "status" | "requestedAt"> & {
+    readonly ready?: { readonly size: number; readonly expiresAt: string };
+  },
+  now: string,
+): ExportData {
+  const { exportId, status, requestedAt, ready } = shown;
+  const isOver = ready !== undefined && ready.expiresAt <= now;
+  return {
+    exportId,
+    status: isOver ? "expired" : status,
+    requestedAt,
+    ...(ready === undefined ? {} : { size: ready.size, expiresAt: ready.expiresAt }),
+  };
+}

@@ -70,6 +70,7 @@ function blobPerformer(deps: WorkerDependencies): DutyPerformer {
 export function fileCleanup({ objectStorage }: Pick<WorkerDependencies, "objectStorage">): CustomerCleanup {
   return {
     name: "files",
+    again: true, // an upload or a scan may have been under way
     async cleanUp(owner) {
       for (const folder of [objectKeys.folder(owner), objectKeys.quarantineFolder(owner)]) {
         for await (const { key } of objectStorage.list(folder)) await objectStorage.remove([key]);

@@ -65,9 +65,8 @@ export function eraseReactor(
       // The log has the last word: a job left over from another store destroys nothing.
       if (event?.id !== eventId || event.type !== CustomerErased.type || owner === null) return;
       await keys.destroy(owner);
-      // Once more: what was under way when the erasure began may have left something behind.
       const erased = ownerOfKey(owner);
-      if (erased) for (const { cleanUp } of cleanups) await cleanUp(erased);
+      if (erased) for (const { again, cleanUp } of cleanups) if (again) await cleanUp(erased);
     },
   };
 }

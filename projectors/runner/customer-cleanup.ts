@@ -9,9 +9,14 @@ export type CustomerCleanup = {
   /** Kebab-case, for logs. */
   readonly name: string;
   /**
-   * Lets go of everything there is of one customer. Called at least once, before the customer's data key is destroyed
-   * and its streams can no longer be read, and once more when it has been: a repeat finds nothing and succeeds. What
-   * is gone already counts as done. Throws to be called again later, for as long as it takes.
+   * Once more when the customer's data key has been destroyed: for where something under way, an upload, may come in
+   * after all. Its streams cannot be read by then.
+   */
+  readonly again?: true;
+  /**
+   * Lets go of everything there is of one customer. Called at least once, before the customer's data key is destroyed:
+   * a repeat finds nothing and succeeds, and what is gone already counts as done. Throws to be called again later, for
+   * as long as it takes.
    */
   readonly cleanUp: (owner: Owner) => Promise<void>;
 };

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { bareId, ownerKey } from "#domain/core/identifiers.js";
-import { majorAmount } from "#domain/core/money.js";
-import { cancellable, orderStatuses } from "#domain/orders/orders.policy.js";
+import { orderAmounts, orderShown, orderStatuses } from "#domain/orders/orders.policy.js";
 import { answerList, listQuery } from "#infrastructure/http/paging.js";
 import { principalOf } from "#infrastructure/http/principal.js";
 import { answerDocument, type ReadDependencies } from "#infrastructure/http/reads.js";
@@ -10,8 +9,6 @@ import { listOf, recordOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { parseParams, parseQuery, text } from "#infrastructure/http/validation.js";
 import { type OrderDocument, orderDocument } from "#projectors/orders/orders.document.js";
-
-const amounts = ["subtotal", "discount", "shipping", "tax", "total"] as const;
 
 const query = listQuery({
   sortable: {
@@ -26,7 +23,7 @@ const query = listQuery({
     "data.currency": "data.currency",
     "data.paymentMethod.type": "data.paymentMethod.type",
     ...Object.fromEntries(
-      amounts.flatMap((name) => [
+      orderAmounts.flatMap((name) => [
         [`data.${name}`, `data.${name}Minor`],
         [`data.${name}Minor`, `data.${name}Minor`],
       ]),
@@ -93,25 +90,11 @@ export function orderQueries(deps: ReadDependencies): RouteDefinition[] {
   ];
 }
 
-/** An order as its customer sees it: amounts also in major units, the timeline when the document has it. */
+/** An order as its customer sees it, with the timeline when the document has it. */
 function toRecord(document: OrderDocument, org: string): RecordBody {
-  const { data, timeline } = document as Omit<OrderDocument, "timeline"> & Partial<Pick<OrderDocument, "timeline">>;
-  const { currency } = data;
-  const shown: Record<string, unknown> = {
-    ...data,
-    items: data.items.map((item) => ({
-      ...item,
-      unitPrice: majorAmount(item.unitPriceMinor, currency),
-      lineTotal: majorAmount(item.lineTotalMinor, currency),
-    })),
-    cancellable: cancellable(data),
-  };
-  for (const name of amounts) {
-    const minor = data[`${name}Minor`];
-    if (minor !== undefined) shown[name] = majorAmount(minor, currency);
-  }
-  if (timeline) shown.timeline = timeline;
-  const { id, version, createdAt, modifiedAt } = document;
+  const { id, version, createdAt, modifiedAt, data, timeline } = document as Omit<OrderDocument, "timeline"> &
+    Partial<Pick<OrderDocument, "timeline">>;
+  const shown = orderShown(data, timeline);
   return record({ datatype: "order", id, org, version, state: data.status, createdAt, modifiedAt, data: shown });
 }
 

@@ -6,7 +6,7 @@ import type { Collection, Filter } from "mongodb";
 import { z } from "zod";
 import { bareId, ownerKey, recordKey } from "#domain/core/identifiers.js";
 import { decimalsOf, majorAmount } from "#domain/core/money.js";
-import { transactionStatuses, transactionTypes } from "#domain/transactions/transactions.policy.js";
+import { transactionShown, transactionStatuses, transactionTypes } from "#domain/transactions/transactions.policy.js";
 import { matchesNone, weakTag } from "#infrastructure/http/etags.js";
 import { preferredType } from "#infrastructure/http/media-types.js";
 import { answerList, findPage, lastPosition, type ListQuery, listQuery } from "#infrastructure/http/paging.js";
@@ -136,12 +136,10 @@ async function summaryOf(
   return collection.aggregate<z.infer<typeof summaryRow>>(pipelineStages, { maxTimeMS: 5_000 }).toArray();
 }
 
-/** An entry as its customer sees it: amounts also in major units. */
+/** An entry as its customer sees it. */
 function toRecord(document: TransactionDocument, org: string): RecordBody {
   const { id, version, createdAt, modifiedAt, data } = document;
-  const { runningBalanceMinor, currency } = data;
-  const shown =
-    runningBalanceMinor === undefined ? data : { ...data, runningBalance: majorAmount(runningBalanceMinor, currency) };
+  const shown = transactionShown(data);
   return record({ datatype: "transaction", id, org, version, state: data.status, createdAt, modifiedAt, data: shown });
 }
 

@@ -18,8 +18,10 @@ import {
 import { exportsKept, openObligations, unfinishedOrderStatuses } from "#domain/privacy/privacy.policy.js";
 import { Registered } from "#domain/profile/profile.events.js";
 import { dueWorkProjection } from "#projectors/due-work.js";
+import { exportSections, notExported } from "#projectors/privacy/privacy.export.js";
 import { privacyAreaDuties } from "#projectors/privacy/privacy.duties.js";
 import { privacyProjection } from "#projectors/privacy/privacy.projection.js";
+import { projections } from "#projectors/registry.js";
 import { specify } from "../support/decider-specification.js";
 import { ada, project } from "../support/projection-specification.js";
 
@@ -284,5 +286,16 @@ describe("privacy read model and duties", () => {
     expect(due(exported)).to.deep.equal([[row, "privacy-export", "2026-03-01T09:00:00.000Z"]]);
     expect(due(exported, ready)).to.deep.equal([[row, "privacy-export-expire", inGrace]]);
     expect(due(exported, ready, ExportExpired.create({ exportId: "e1" }))).to.deep.equal([]);
+  });
+});
+
+describe("what an export holds", () => {
+  it("is every read model with something of a customer's own, or there is a reason why not", () => {
+    const named = [...exportSections.map(({ definition }) => definition.name), ...Object.keys(notExported)];
+    const readModels = projections.map(({ definition }) => definition.name);
+    const forgotten = readModels.filter((name) => !named.includes(name));
+    expect(forgotten, "add a section to projectors/privacy/privacy.export.ts, or say there why not").to.deep.equal([]);
+    expect(named.filter((name) => !readModels.includes(name))).to.deep.equal([]);
+    expect(new Set(named).size, "each once").to.equal(named.length);
   });
 });
