@@ -1,14 +1,18 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { streams } from "#domain/core/identifiers.js";
 import { exportKeys } from "#domain/privacy/privacy.policy.js";
 import { readEnvironment } from "#infrastructure/environment.js";
 import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
+import { eicar } from "../../embedded/providers/clamav.js";
 import { type Answer, type Caller, startApi, type TestApi } from "../support/api.js";
+import { postForm, samples } from "../support/forms.js";
 import { unzip } from "../support/zip.js";
 
 const exports_ = "/client-data/privacy/export";
 const dayMs = 86_400_000;
+/** More than one part of an upload. */
+const bigFile = Buffer.concat([samples.pdf, randomBytes(7 * 1024 * 1024)]);
 
 describe("export of everything", () => {
   let api: TestApi;
@@ -56,6 +60,14 @@ describe("export of everything", () => {
     await caller.post("/client-data/wishlist/unknown-sofa");
     const home = { name: "Ada", line1: "Unter den Linden 1", city: "Berlin", postalCode: "10117", country: "DE" };
     expect((await caller.post("/client-data/addresses", { body: home })).status).to.equal(201);
+    const files = [
+      { name: "Straße.pdf", bytes: bigFile, type: "application/pdf" },
+      { name: "bad.txt", bytes: eicar, type: "text/plain" },
+    ];
+    for (const file of files) {
+      const answer = await postForm(caller, "/client-data/files/upload", [file], { location: "bills/2026" });
+      expect(answer.status, JSON.stringify(answer.body)).to.equal(201);
+    }
     for (const number of [1, 2, 3]) {
       await ingest(`orders/${customer}-${number}`, {
         ...{ customerId: customer, orderNumber: `N-${number}`, status: "delivered", currency: "EUR", totalMinor: 1999 },
@@ -68,7 +80,7 @@ describe("export of everything", () => {
         paymentMethod: { type: "card", brand: "visa", last4: "4242" },
       });
     }
-    await api.caughtUp();
+    await api.settled();
   }
 
   async function packageOf(caller: Caller, id: string): Promise<Map<string, Buffer>> {
@@ -116,6 +128,10 @@ describe("export of everything", () => {
     expect(json("wishlist")).to.have.deep.members(await listed("wishlist?ps=200"));
     expect(json("addresses")).to.deep.equal(await listed("addresses"));
     expect(json("transactions")).to.have.deep.members(await listed("transactions?ps=200"));
+    expect(json("files")).to.have.deep.members(await listed("files"));
+    expect(json("files").map(({ state }: { state: string }) => state)).to.have.members(["clean", "infected"]);
+    expect(files.get("files/bills/2026/Straße.pdf")?.equals(bigFile), "the file itself").to.equal(true);
+    expect([...files.keys()].filter((name) => name.startsWith("files/"))).to.have.length(1);
     const orders = await Promise.all(
       [1, 2, 3].map(async (number) => (await ada.get(`/client-data/orders/ada-${number}`)).body),
     );
@@ -129,7 +145,10 @@ describe("export of everything", () => {
     expect(page).to.match(/<html lang="de">[^]*Eine Kopie Ihrer Daten/);
     expect(page).to.include('<a href="data/orders.json">Bestellungen</a>: 3 Einträge');
     expect(page).to.include('<a href="data/wishlist.json">Wunschliste</a>: 2 Einträge');
-    for (const [, path = ""] of page.matchAll(/href="([^"]+)"/g)) expect([...files.keys()]).to.include(path);
+    for (const [, path = ""] of page.matchAll(/href="([^"]+)"/g)) {
+      expect([...files.keys()]).to.include(decodeURIComponent(path));
+    }
+    expect(page).to.include(">bills/2026/Straße.pdf</a>");
   });
 
   it("stands among the customer's exports, and nobody else finds it", async () => {
