@@ -100,7 +100,9 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
     try {
       const answer = await request(`${baseUrl}${path}`, { method, headers, body, signal, dispatcher: agent });
       const text = await bounded(answer.body);
-      if (answer.statusCode === 429 || answer.statusCode >= 500) throw new Error(`status ${answer.statusCode}`);
+      // 409: an earlier call under the same key is still at work.
+      if ([409, 429].includes(answer.statusCode) || answer.statusCode >= 500)
+        throw new Error(`status ${answer.statusCode}`);
       return { status: answer.statusCode, json: text === "" ? null : JSON.parse(text) };
     } catch (error) {
       throw new ProviderUnavailable("paypal", { cause: error });

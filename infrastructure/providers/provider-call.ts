@@ -112,7 +112,11 @@ export function createProviderCall(options: ProviderCallOptions): ProviderCall {
     const tell = (outcome: "ok" | "unavailable" | "refused") =>
       onCall?.(provider, outcome, (performance.now() - started) / 1_000);
     try {
-      const result = await policy.execute(({ signal }) => work(signal));
+      const result = await policy.execute(
+        ({ signal }) => work(signal),
+        // One of its own: on the library's common one every call would leave a listener.
+        new AbortController().signal,
+      );
       tell("ok");
       return result;
     } catch (error) {

@@ -44,6 +44,11 @@ const heartbeatWithinMs = 45_000;
 /** Failed effects are tried again for as long as it takes, at most this far apart. */
 const longestPauseMs = 60_000;
 const concurrency = 8;
+/**
+ * A job whose worker was killed is taken over within this time, however often that happens: by BullMQ's default it
+ * would have failed for good at the second time, and its id would have blocked it for ever.
+ */
+const takenOver = { lockDuration: 10_000, stalledInterval: 5_000, maxStalledCount: Number.MAX_SAFE_INTEGER };
 
 /**
  * Reactions and duties as BullMQ jobs. Redis is only the road: reactors start again before the oldest fact whose effect
@@ -78,6 +83,7 @@ export function createEffects(options: EffectsOptions): Effects {
       ...prefix,
       connection: blocking,
       concurrency,
+      ...takenOver,
       settings: { backoffStrategy: (attempts = 1) => Math.min(250 * 2 ** Math.min(attempts, 10), longestPauseMs) },
     });
     queue.on("error", onRedisError);
