@@ -20,6 +20,8 @@ import { reservationRoutes } from "./reservations/reservations.routes.js";
 import { staffReservationRoutes } from "./reservations/staff.routes.js";
 import { waitlistRoutes } from "./reservations/waitlist.routes.js";
 import { transactionIngest } from "./transactions/transactions.routes.js";
+import { emailChangeRoutes } from "./verification/email-change.routes.js";
+import { verificationRoutes } from "./verification/verification.routes.js";
 import { productIngest } from "./wishlist/product.routes.js";
 import { webhookRoutes } from "./webhooks.js";
 import { wishlistRoutes } from "./wishlist/wishlist.routes.js";
@@ -37,6 +39,8 @@ export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
   return [
     ...profileRoutes(deps),
     ...addressRoutes(deps),
+    ...emailChangeRoutes(deps),
+    ...verificationRoutes(deps),
     ...wishlistRoutes(deps),
     ...paymentMethodRoutes(deps),
     ...fileRoutes(deps),

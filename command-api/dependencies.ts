@@ -23,7 +23,7 @@ import {
   type ProductCatalogue,
 } from "#infrastructure/providers/product-catalogue.js";
 import { failFastConnection } from "#infrastructure/queue.js";
-import { createRateLimits } from "#infrastructure/rate-limits.js";
+import { createRateLimits, type RateLimits } from "#infrastructure/rate-limits.js";
 import { openReadModels, type ReadModels } from "#infrastructure/read-models.js";
 import { createServerKey, type ServerKey } from "#infrastructure/server-key.js";
 import { openStores, storeEnvironment } from "#infrastructure/stores.js";
@@ -50,6 +50,7 @@ export type CommandDependencies = {
   /** To know how far a read model must be before it may be believed. */
   readonly eventStore: Pick<EventStore, "head">;
   readonly objectStorage: ObjectStorage;
+  readonly rateLimits: RateLimits;
   readonly serverKey: ServerKey;
   /** Headers of a command's answer: where in the log it wrote, and whether it is a replay. */
   readonly answerOf: (handled: {
@@ -153,6 +154,7 @@ export async function openCommandDependencies(
     objectStorage,
     serverKey: createServerKey(environment.SERVER_KEY),
     rateLimits: createRateLimits(redis, orgSettings),
+    serverKey: createServerKey(environment.SERVER_KEY),
     readiness,
     onAnswer: (_req: Request, res: Response) => {
       const area = res.locals.area as string | undefined;

@@ -3,8 +3,8 @@ import { LRUCache } from "lru-cache";
 import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
 import type { OrgSettings } from "./org-settings.js";
 
-/** So many points per window, per customer. */
-export type RateLimit = { readonly points: number; readonly windowSeconds: number };
+/** So many points per window, per customer; `exact` limits are counted point by point, for what is rare or dear. */
+export type RateLimit = { readonly points: number; readonly windowSeconds: number; readonly exact?: boolean };
 
 /** Limits where an org has not set its own. */
 export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
@@ -20,6 +20,8 @@ export const defaultRateLimits: Readonly<Record<string, RateLimit>> = {
   slots: { points: 60, windowSeconds: 60 },
   /** Counted in the log, not here: an export is an event. */
   exports: { points: 1, windowSeconds: 86_400 },
+  /** Codes to one destination, of all customers together: twice what one may send there, so that only crowds meet it. */
+  destination: { points: 20, windowSeconds: 86_400, exact: true },
 };
 
 /** Whether a request may go on, with the numbers for the `RateLimit` headers. */
@@ -38,9 +40,10 @@ export type RateLimits = {
    * Spends one point of a customer's limit. Answers at once from points this process already holds; a promise only
    * when it must fetch some.
    *
-   * @param owner owner key
+   * @param owner owner key, or whatever else the limit counts by
+   * @param own a limit that is kept elsewhere than among the org's rate limits
    */
-  spend(name: string, org: string, owner: string): Verdict | Promise<Verdict>;
+  spend(name: string, org: string, owner: string, own?: RateLimit): Verdict | Promise<Verdict>;
 };
 
 /** Points of one customer's limit that this process has taken out of Redis and may spend by itself. */
@@ -102,7 +105,8 @@ export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLi
       purse.uncounted = 0;
     }
     // A block that is refused would still be counted; near the end the blocks shrink to what is left.
-    const block = Math.max(1, Math.min(Math.ceil(limit.points / blocksPerLimit), purse.remaining));
+    const largest = limit.exact ? 1 : Math.ceil(limit.points / blocksPerLimit);
+    const block = Math.max(1, Math.min(largest, purse.remaining));
     const counted = await count(name, limit, owner, block + purse.uncounted);
     if (counted) {
       purse.left = counted.granted ? block : 0;
@@ -129,8 +133,8 @@ export function createRateLimits(redis: Redis, orgSettings: OrgSettings): RateLi
   }
 
   return {
-    spend(name, org, owner) {
-      const limit = orgSettings.of(org)?.rateLimits[name] ?? defaultRateLimits[name];
+    spend(name, org, owner, own) {
+      const limit = own ?? orgSettings.of(org)?.rateLimits[name] ?? defaultRateLimits[name];
       if (!limit) throw new Error(`there is no rate limit named ${name}`);
       const key = `${name} ${owner}`;
       let purse = purses.get(key);

@@ -33,22 +33,33 @@ import { slotbookProjection } from "./reservations/slotbook.projection.js";
 import { waitlistProjection } from "./reservations/waitlist.projection.js";
 import { offerReactor } from "./reservations/waitlist.reactor.js";
 import type { CustomerCleanup } from "./runner/customer-cleanup.js";
+import { emailClaimCleanup, emailClaimReactor } from "./profile/email-claim.reactor.js";
 import type { AreaDuties, DutyPerformer } from "./runner/duties.js";
 import type { PeriodicTask } from "./runner/periodic.js";
 import type { AnyProjection } from "./runner/projection.js";
 import type { Reactor } from "./runner/reactor.js";
 import { transactionProjection } from "./transactions/transactions.projection.js";
+import { verificationDuties } from "./verification/verification.duties.js";
+import { verificationProjection } from "./verification/verification.projection.js";
+import { verificationPerformers, verificationReactors } from "./verification/verification.reactor.js";
 import { productProjection } from "./wishlist/product.projection.js";
 import { wishlistProjection } from "./wishlist/wishlist.projection.js";
 import type { WorkerDependencies } from "./worker-dependencies.js";
 
 /** What falls due, area by area. */
-const duties: readonly AreaDuties<any>[] = [privacyAreaDuties, paymentMethodDuties, reservationDuties, fileAreaDuties];
+const duties: readonly AreaDuties<any>[] = [
+  privacyAreaDuties,
+  paymentMethodDuties,
+  reservationDuties,
+  fileAreaDuties,
+  verificationDuties,
+];
 
 /** Every read model. Rebuildable at any time, because they write documents and nothing else. */
 export const projections: readonly AnyProjection[] = [
   profileProjection,
   addressProjection,
+  verificationProjection,
   wishlistProjection,
   productProjection,
   orderProjection,
@@ -72,6 +83,7 @@ export const projections: readonly AnyProjection[] = [
 /** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
 export function createCustomerCleanups(deps: WorkerDependencies): readonly CustomerCleanup[] {
   return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps), exportCleanup(deps)];
+  return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps), emailClaimCleanup(deps)];
 }
 
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */
@@ -82,6 +94,8 @@ export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
     offerReactor(deps),
     scanReactor(deps),
     photoReactor(deps),
+    emailClaimReactor(deps),
+    ...verificationReactors(deps),
   ];
 }
 
@@ -94,6 +108,7 @@ export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPer
     finishPerformer(deps),
     holdLapsesPerformer(deps),
     ...filePerformers(deps),
+    ...verificationPerformers(deps),
   ];
 }
 

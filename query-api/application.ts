@@ -18,6 +18,7 @@ import { resourceDocument } from "#projectors/reservations/resource.document.js"
 import { slotbookDocument } from "#projectors/reservations/slotbook.document.js";
 import { waitlistDocument } from "#projectors/reservations/waitlist.document.js";
 import { transactionDocument } from "#projectors/transactions/transactions.document.js";
+import { verificationDocument } from "#projectors/verification/verification.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
 import { wishlistDocument } from "#projectors/wishlist/wishlist.document.js";
 import { activityQueries } from "./activity/activity.queries.js";
@@ -33,6 +34,7 @@ import { calendarQueries } from "./reservations/calendar.queries.js";
 import { reservationQueries } from "./reservations/reservations.queries.js";
 import { slotQueries } from "./reservations/slots.queries.js";
 import { transactionQueries } from "./transactions/transactions.queries.js";
+import { verificationQueries } from "./verification/verification.queries.js";
 import { wishlistQueries } from "./wishlist/wishlist.queries.js";
 
 type Room = {
@@ -54,6 +56,7 @@ const rooms: readonly Room[] = [
   { queries: slotQueries, documents: [definitionDocument, resourceDocument, slotbookDocument, customerZoneDocument] },
   { queries: calendarQueries, documents: [] },
   { queries: transactionQueries, documents: [transactionDocument] },
+  { queries: verificationQueries, documents: [verificationDocument] },
   { queries: wishlistQueries, documents: [wishlistDocument, productDocument] },
 ];
 

@@ -15,17 +15,18 @@ import {
   bcp47,
   customerId,
   e164,
+  emailAddress,
   ianaZone,
   jsonObject,
   parseBody,
   text,
   version,
 } from "#infrastructure/http/validation.js";
+import { isPossibleNumber } from "#infrastructure/phone-numbers.js";
 import type { OrgSettings } from "#infrastructure/org-settings.js";
 import type { CommandDependencies } from "../dependencies.js";
 import { createIngestHandler, type IngestTarget } from "../ingest.js";
 
-const email = z.email({ message: "must be an e-mail address" }).max(profileLimits.email);
 const consent = z.boolean().nullish();
 
 /** Absent leaves a field as it is, null clears it. */
@@ -33,7 +34,7 @@ const fields = {
   name: text(1, profileLimits.name).nullish(),
   firstName: text(0, profileLimits.namePart).nullish(),
   lastName: text(0, profileLimits.namePart).nullish(),
-  email: email.nullish(),
+  email: emailAddress().nullish(),
   phone: e164().nullish(),
   language: bcp47().nullish(),
   timezone: ianaZone().nullish(),
@@ -44,6 +45,12 @@ const fields = {
 
 const update = z.strictObject({
   ...fields,
+  phone: e164()
+    .refine(isPossibleNumber, {
+      message: "must have the length of a number of its country",
+      params: { code: "PATTERN" },
+    })
+    .nullish(),
   photo: z.string().min(1).max(100).nullish().meta({ description: "pk of an own clean image file" }),
   version: version().optional(),
 });
@@ -92,7 +99,7 @@ export function profileRoutes(deps: CommandDependencies): RouteDefinition[] {
           context: deps.idempotency(req, res),
           ...(guard ? { guard } : {}),
         });
-        sendRecord(res, 200, toRecord(handled.state, owner), deps.answerOf(handled));
+        sendRecord(res, 200, profileRecord(handled.state, owner), deps.answerOf(handled));
       },
     },
   ];
@@ -146,7 +153,8 @@ function versionOf(state: ProfileState): number | undefined {
   return state.status === "active" ? state.version : undefined;
 }
 
-function toRecord(state: ProfileState, { org, customer }: Owner): RecordBody {
+/** The record of a profile that took a command. */
+export function profileRecord(state: ProfileState, { org, customer }: Owner): RecordBody {
   if (state.status !== "active") throw new Error("a profile that took a command is active");
   const { version, createdAt, modifiedAt, profile } = state;
   return record({

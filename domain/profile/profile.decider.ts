@@ -10,12 +10,21 @@ import {
 import { accept, type Decider, type Decision, type Placed, refuse, unreachable } from "../core/decider.js";
 import { rejection } from "../core/rejection.js";
 import { isNewer, type SourceRevision } from "../core/source-revision.js";
-import { type ProfileEvent, type ProfileFields, Reconfirmed, Registered, Updated } from "./profile.events.js";
+import {
+  DestinationVerified,
+  EmailChanged,
+  type ProfileEvent,
+  type ProfileFields,
+  Reconfirmed,
+  Registered,
+  Updated,
+} from "./profile.events.js";
 import {
   applyFields,
   derivedName,
   emailOfClaim,
   emptyProfile,
+  fieldsOf,
   type Json,
   type MarketingChannel,
   marketingChannels,
@@ -40,6 +49,8 @@ export type ProfileState =
       readonly sourceRevision: SourceRevision | null;
       /** Whether the customer itself may change anything. */
       readonly standing: Standing;
+      /** Since when address and number are what they are: an older proof of them is worth nothing. */
+      readonly since: { readonly email: string; readonly phone: string };
     }
   | { readonly status: "erased" };
 
@@ -73,7 +84,14 @@ export type ProfileCommand =
       readonly type: "IngestCustomer";
       readonly sourceRevision: SourceRevision;
       readonly wish: ProfileWish & { readonly emailVerified?: boolean | undefined };
-    };
+    }
+  /** A code proved that a destination is the customer's; nothing, where it is no longer the profile's. */
+  | ({ readonly type: "ConfirmDestination"; readonly channel: "email" | "phone"; readonly destination: string } & Proof)
+  /** A code proved an address that is to become the profile's; nothing, where the address was changed since. */
+  | ({ readonly type: "ChangeEmail"; readonly email: string } & Proof);
+
+/** The challenge that proved a destination, and when. */
+export type Proof = { readonly challengeId: string; readonly provedAt: string };
 
 /** Privacy's facts lie in the same stream: locks, and the erasure. */
 type FoldedEvent = ProfileEvent | PrivacyFact;
@@ -93,16 +111,26 @@ function evolve(state: ProfileState, event: Placed<FoldedEvent>): ProfileState {
   }
   switch (event.type) {
     case "profile.Registered.v1":
-    case "profile.Updated.v1": {
+    case "profile.Updated.v1":
+    case "profile.DestinationVerified.v1":
+    case "profile.EmailChanged.v1": {
       // A registration whose key is destroyed is not folded, so an update may come first; the erasure follows.
       const before = state.status === "active" ? state : null;
+      const { at, revision } = event;
+      const fields = fieldsOf(event) ?? {};
+      const { source = "customer", sourceRevision = before?.sourceRevision ?? null } =
+        "source" in event.data ? event.data : {};
       return {
         status: "active",
-        profile: applyFields(before?.profile ?? emptyProfile, event.data, event.at, event.data.source),
-        version: event.revision,
-        createdAt: before?.createdAt ?? event.at,
-        modifiedAt: event.at,
-        sourceRevision: event.data.sourceRevision ?? before?.sourceRevision ?? null,
+        profile: applyFields(before?.profile ?? emptyProfile, fields, at, source),
+        version: revision,
+        createdAt: before?.createdAt ?? at,
+        modifiedAt: at,
+        sourceRevision,
+        since: {
+          email: fields.email === undefined && before ? before.since.email : at,
+          phone: fields.phone === undefined && before ? before.since.phone : at,
+        },
         standing: before?.standing ?? goodStanding,
       };
     }
@@ -156,6 +184,24 @@ function decide(command: ProfileCommand, state: ProfileState): Decision<ProfileE
         within(state.profile, changes) ??
         accept(Updated.create({ ...changes, previous, source: "platform", sourceRevision }))
       );
+    }
+    case "ConfirmDestination": {
+      if (state.status === "unregistered") return refuse(rejection("not-found", "CUSTOMER_NOT_FOUND"));
+      if (!mayAct(state.standing)) return refuse(rejection("forbidden", "ACCOUNT_LOCKED"));
+      const { channel, destination, challengeId, provedAt } = command;
+      const { profile, since } = state;
+      const verified = channel === "email" ? profile.emailVerified : profile.phoneVerified;
+      if (verified || profile[channel] !== destination || provedAt < since[channel]) return accept();
+      return accept(DestinationVerified.create({ channel, challengeId }));
+    }
+    case "ChangeEmail": {
+      if (state.status === "unregistered") return refuse(rejection("not-found", "CUSTOMER_NOT_FOUND"));
+      if (!mayAct(state.standing)) return refuse(rejection("forbidden", "ACCOUNT_LOCKED"));
+      const { email, challengeId, provedAt } = command;
+      const { profile, since } = state;
+      if (provedAt < since.email) return accept();
+      if (email !== profile.email) return accept(EmailChanged.create({ email, previous: profile.email, challengeId }));
+      return profile.emailVerified ? accept() : accept(DestinationVerified.create({ channel: "email", challengeId }));
     }
     default:
       return unreachable(command);

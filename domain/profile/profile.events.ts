@@ -62,5 +62,18 @@ export const Reconfirmed = defineEvent("profile.Reconfirmed.v1", {
   schema: z.object({ sourceRevision: sourceRevisionSchema }),
 });
 
-export const profileEvents = [Registered, Updated, Reconfirmed] as const;
+/** A code proved that the profile's present address or number is the customer's. */
+export const DestinationVerified = defineEvent("profile.DestinationVerified.v1", {
+  category: "profile",
+  schema: z.object({ channel: z.enum(["email", "phone"]), challengeId: z.string() }),
+});
+
+/** Another address, which a code had proved before, became the profile's; it is verified. */
+export const EmailChanged = defineEvent("profile.EmailChanged.v1", {
+  category: "profile",
+  schema: z.object({ email: z.string(), previous: z.string().nullable(), challengeId: z.string() }),
+  personal: ["email", "previous"],
+});
+
+export const profileEvents = [Registered, Updated, Reconfirmed, DestinationVerified, EmailChanged] as const;
 export type ProfileEvent = EventOf<(typeof profileEvents)[number]>;

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { ProfileFields } from "./profile.events.js";
+import { unreachable } from "../core/decider.js";
+import type { ProfileEvent, ProfileFields } from "./profile.events.js";
 
 /** Limits of CONTRACT §4, in Unicode code points unless said otherwise. */
 export const profileLimits = {
@@ -101,6 +102,23 @@ export function applyFields(profile: Profile, changes: ProfileFields, at: string
   }
   if (changes.metadata) changed.metadata = mergedMetadata(profile.metadata, changes.metadata);
   return { ...profile, ...changed } as Profile;
+}
+
+/** The fields that an event of the record sets; null for one that does not touch it. */
+export function fieldsOf(event: ProfileEvent): ProfileFields | null {
+  switch (event.type) {
+    case "profile.Registered.v1":
+    case "profile.Updated.v1":
+      return event.data;
+    case "profile.DestinationVerified.v1":
+      return event.data.channel === "email" ? { emailVerified: true } : { phoneVerified: true };
+    case "profile.EmailChanged.v1":
+      return { email: event.data.email, emailVerified: true };
+    case "profile.Reconfirmed.v1":
+      return null;
+    default:
+      return unreachable(event);
+  }
 }
 
 /** Metadata with changes merged in; a null removes its key. */

@@ -184,6 +184,11 @@ export function e164(): z.ZodString {
   return z.string().regex(/^\+[1-9]\d{1,14}$/, { message: "must be an E.164 number such as +4915112345678" });
 }
 
+/** An e-mail address as mail servers take it, at most 254 characters. */
+export function emailAddress(): z.ZodEmail {
+  return z.email({ message: "must be an e-mail address" }).max(254);
+}
+
 /** A BCP 47 language tag of at most 35 characters, in canonical case (`en-GB`). */
 export function bcp47(): z.ZodString {
   return z

@@ -10,6 +10,7 @@ import { type PaymentMethodActivity, paymentMethodEntries } from "../payment-met
 import { type ProfileActivity, profileEntries } from "../profile/profile.entries.js";
 import { type ReservationActivity, reservationEntries } from "../reservations/reservations.entries.js";
 import { type TransactionActivity, transactionEntries } from "../transactions/transactions.entries.js";
+import { type VerificationActivity, verificationEntries } from "../verification/verification.entries.js";
 import { wishlistEntries } from "../wishlist/wishlist.entries.js";
 
 /** Facts a customer would call something that happened, of all areas. */
@@ -22,7 +23,8 @@ export type ActivityEvent =
   | TransactionActivity
   | FileActivity
   | PrivacyActivity
-  | ReservationActivity;
+  | ReservationActivity
+  | VerificationActivity;
 
 /** A new area is one line here, and one in the type above. */
 const entries: ActivityEntries<ActivityEvent> = {
@@ -35,6 +37,7 @@ const entries: ActivityEntries<ActivityEvent> = {
   ...fileEntries,
   ...privacyEntries,
   ...reservationEntries,
+  ...verificationEntries,
 };
 
 /** Stored names of all of them. */

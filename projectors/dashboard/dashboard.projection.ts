@@ -1,6 +1,7 @@
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import { expiresAt } from "#domain/payment-methods/payment-methods.policy.js";
 import type { ProfileFields } from "#domain/profile/profile.events.js";
+import { fieldsOf } from "#domain/profile/profile.policy.js";
 import { moveWallets } from "#domain/transactions/wallet.policy.js";
 import { type ActivityEvent, activityEntry, onEveryActivity } from "#projectors/activity/activity.entries.js";
 import type { Place } from "#domain/reservations/reservations.events.js";
@@ -112,6 +113,9 @@ export const dashboardProjection: Projection<DashboardDocument, ActivityEvent> =
     ),
     "profile.Registered.v1": (document, event) => after(document, event, contact(document, event.data)),
     "profile.Updated.v1": (document, event) => after(document, event, contact(document, event.data)),
+    "profile.DestinationVerified.v1": (document, event) =>
+      document && after(document, event, contact(document, fieldsOf(event) ?? {})),
+    "profile.EmailChanged.v1": (document, event) => after(document, event, contact(document, fieldsOf(event) ?? {})),
     "wishlist.ProductAdded.v1": (document, event) =>
       after(document, event, { wishlistCount: (document?.wishlistCount ?? 0) + 1 }),
     "wishlist.ProductRemoved.v1": (document, event) =>

@@ -15,6 +15,14 @@ export const profileEntries: ActivityEntries<ProfileActivity> = {
     ...about(event, "profile.updated", "Profile updated"),
     changes: profileChanges(event.data),
   }),
+  "profile.DestinationVerified.v1": (event) =>
+    event.data.channel === "email"
+      ? about(event, "profile.email-verified", "E-mail address verified")
+      : about(event, "profile.phone-verified", "Phone number verified"),
+  "profile.EmailChanged.v1": (event) => ({
+    ...about(event, "profile.email-changed", "E-mail address changed"),
+    changes: [{ field: "email", from: event.data.previous, to: event.data.email }],
+  }),
 };
 
 /** Field by field, `marketing` and `metadata` key by key. */
