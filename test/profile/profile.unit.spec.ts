@@ -8,11 +8,13 @@ import {
   goodStanding,
 } from "#domain/privacy/privacy.events.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
-import { Reconfirmed, Registered, Updated } from "#domain/profile/profile.events.js";
+import { emailClaimDecider, emailClaimStream } from "#domain/profile/email-claim.decider.js";
+import { EmailClaimed, EmailReleased } from "#domain/profile/email-claim.events.js";
+import { DestinationVerified, EmailChanged, Reconfirmed, Registered, Updated } from "#domain/profile/profile.events.js";
 import { derivedName, emptyProfile } from "#domain/profile/profile.policy.js";
 import { streams } from "#domain/core/identifiers.js";
 import { profileProjection } from "#projectors/profile/profile.projection.js";
-import { specify } from "../support/decider-specification.js";
+import { specificationStart, specify } from "../support/decider-specification.js";
 import { ada, project } from "../support/projection-specification.js";
 
 const profile = specify(profileDecider);
@@ -401,7 +403,122 @@ describe("profile decider", () => {
       modifiedAt: "2026-03-01T09:01:00.000Z",
       sourceRevision: null,
       standing: goodStanding,
+      since: { email: "2026-03-01T09:00:00.000Z", phone: "2026-03-01T09:00:00.000Z" },
     });
+  });
+
+  describe("proofs of destinations", () => {
+    const minute = (count: number) => new Date(specificationStart + count * 60_000).toISOString();
+    const phoned = Updated.create({ source: "customer", phone: "+4915112345678", previous: { phone: null } });
+    const confirm = (channel: "email" | "phone", destination: string, provedAt: string) =>
+      ({ type: "ConfirmDestination", channel, destination, challengeId: "c", provedAt }) as const;
+    const change = (email: string, provedAt: string) =>
+      ({ type: "ChangeEmail", email, challengeId: "c", provedAt }) as const;
+
+    it("verify the very destination that the profile has", () => {
+      profile
+        .given(registered, phoned)
+        .when(confirm("phone", "+4915112345678", minute(2)))
+        .then(DestinationVerified.create({ channel: "phone", challengeId: "c" }));
+      profile
+        .given(registered, phoned)
+        .when(confirm("phone", "+4930999999", minute(2)))
+        .thenNothing();
+      const { state } = profile.given(
+        registered,
+        phoned,
+        DestinationVerified.create({ channel: "phone", challengeId: "c" }),
+      );
+      expect(state.status === "active" && state.profile).to.include({ phoneVerified: true, emailVerified: false });
+    });
+
+    it("are worth nothing once the destination was another in between", () => {
+      const away = Updated.create({ source: "customer", phone: null, previous: {} });
+      profile
+        .given(registered, phoned, away, phoned)
+        .when(confirm("phone", "+4915112345678", minute(2)))
+        .thenNothing();
+      const moved = EmailChanged.create({ email: "c@example.com", previous: "ada@example.com", challengeId: "b" });
+      profile
+        .given(registered, moved)
+        .when(change("old@example.com", minute(0)))
+        .thenNothing();
+    });
+
+    it("change the address, which is verified then, and once only", () => {
+      const changed = EmailChanged.create({ email: "c@example.com", previous: "ada@example.com", challengeId: "c" });
+      profile
+        .given(registered)
+        .when(change("c@example.com", minute(1)))
+        .then(changed);
+      profile
+        .given(registered, changed)
+        .when(change("c@example.com", minute(2)))
+        .thenNothing();
+      profile
+        .given(registered)
+        .when(change("ada@example.com", minute(1)))
+        .then(DestinationVerified.create({ channel: "email", challengeId: "c" }));
+      const { state } = profile.given(registered, changed);
+      expect(state.status === "active" && state.profile).to.include({ email: "c@example.com", emailVerified: true });
+    });
+
+    it("do nothing for whoever may not act", () => {
+      const locked = AccountLocked.create({ reason: "fraud" });
+      profile
+        .given(registered, locked)
+        .when(change("c@example.com", minute(2)))
+        .thenRefused("ACCOUNT_LOCKED");
+      profile
+        .given(registered, locked)
+        .when(confirm("email", "ada@example.com", minute(2)))
+        .thenRefused("ACCOUNT_LOCKED");
+      profile
+        .given(CustomerErased.create({}))
+        .when(change("c@example.com", minute(2)))
+        .thenRefused("ACCOUNT_LOCKED");
+    });
+  });
+});
+
+describe("the claim of an address", () => {
+  const claims = specify(emailClaimDecider);
+  const claim = (customer: string, gone?: string) =>
+    ({ type: "ClaimEmail", customer, ...(gone === undefined ? {} : { gone }) }) as const;
+  const claimed = (customer: string) => EmailClaimed.create({ customer });
+
+  it("is one account's until it lets go", () => {
+    claims.given().when(claim("ada")).then(claimed("ada"));
+    claims.given(claimed("ada")).when(claim("ada")).thenNothing();
+    claims.given(claimed("ada")).when(claim("bob")).thenRefused("EMAIL_IN_USE");
+    claims
+      .given(claimed("ada"), EmailReleased.create({ customer: "ada" }))
+      .when(claim("bob"))
+      .then(claimed("bob"));
+  });
+
+  it("passes on from an account that is no more, and only from that one", () => {
+    claims.given(claimed("ada")).when(claim("bob", "ada")).then(claimed("bob"));
+    claims.given(claimed("eve")).when(claim("bob", "ada")).thenRefused("EMAIL_IN_USE");
+  });
+
+  it("is let go by its holder alone", () => {
+    const release = (customer: string) => ({ type: "ReleaseEmail", customer }) as const;
+    claims
+      .given(claimed("ada"))
+      .when(release("ada"))
+      .then(EmailReleased.create({ customer: "ada" }));
+    claims.given(claimed("ada")).when(release("bob")).thenNothing();
+    claims.given().when(release("ada")).thenNothing();
+  });
+
+  it("has a stream whose name tells nothing, the same for every way to write an address, another in every org", () => {
+    const key = Buffer.alloc(32, 1);
+    const stream = emailClaimStream(key, "acme", "Ada@Example.com");
+    expect(stream).to.match(/^emailClaim-acme\.[A-Za-z0-9_-]{43}$/);
+    expect(emailClaimStream(key, "acme", "ada@example.COM")).to.equal(stream);
+    expect(emailClaimStream(key, "acme", "bob@example.com")).to.not.equal(stream);
+    expect(emailClaimStream(key, "other", "Ada@Example.com").split(".")[1]).to.not.equal(stream.split(".")[1]);
   });
 });
 
