@@ -154,7 +154,6 @@ export async function openCommandDependencies(
     objectStorage,
     serverKey: createServerKey(environment.SERVER_KEY),
     rateLimits: createRateLimits(redis, orgSettings),
-    serverKey: createServerKey(environment.SERVER_KEY),
     readiness,
     onAnswer: (_req: Request, res: Response) => {
       const area = res.locals.area as string | undefined;

@@ -1,12 +1,4 @@
-import {
-  accept,
-  type Decider,
-  type Decision,
-  type DomainEvent,
-  type Placed,
-  refuse,
-  unreachable,
-} from "../core/decider.js";
+import { accept, type Decider, type Decision, type DomainEvent, type Placed, refuse, unreachable } from "../core/decider.js";
 import { rejection } from "../core/rejection.js";
 import {
   AccountLocked,
