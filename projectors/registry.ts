@@ -82,8 +82,13 @@ export const projections: readonly AnyProjection[] = [
 
 /** What each area lets go of outside when a customer is erased: a new area with something there is one line here. */
 export function createCustomerCleanups(deps: WorkerDependencies): readonly CustomerCleanup[] {
-  return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps), exportCleanup(deps)];
-  return [paymentMethodCleanup(deps), reservationsCleanup(deps), fileCleanup(deps), emailClaimCleanup(deps)];
+  return [
+    paymentMethodCleanup(deps),
+    reservationsCleanup(deps),
+    fileCleanup(deps),
+    emailClaimCleanup(deps),
+    exportCleanup(deps),
+  ];
 }
 
 /** Every reactor. Forward only, because they have effects: no rebuild can name one. */

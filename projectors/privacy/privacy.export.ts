@@ -20,6 +20,7 @@ import { reservationDocument } from "../reservations/reservations.document.js";
 import { waitlistDocument } from "../reservations/waitlist.document.js";
 import { type DocumentDefinition, documentId, type Stored } from "../runner/projection.js";
 import { transactionDocument } from "../transactions/transactions.document.js";
+import { verificationDocument } from "../verification/verification.document.js";
 import { productDocument } from "../wishlist/product.document.js";
 import { wishlistDocument } from "../wishlist/wishlist.document.js";
 
@@ -74,6 +75,17 @@ export const exportSections: readonly ExportSection[] = [
       // Since when, and where it was given: the API shows only whether.
       consents: profile.marketing,
     }),
+  }),
+  section(verificationDocument, {
+    name: "verification",
+    title: { en: "Verified destinations", de: "Bestätigte Erreichbarkeiten" },
+    toRecord: ({ email, phone }) =>
+      Object.fromEntries(
+        Object.entries({ email, phone }).map(([channel, { destination, verified, verifiedAt }]) => [
+          channel,
+          { destination, verified, verifiedAt },
+        ]),
+      ),
   }),
   section(addressDocument, {
     name: "addresses",
