@@ -46,7 +46,7 @@ describe("requests.http, through the gateway", () => {
   const closing: (() => Promise<unknown>)[] = [];
 
   before(async () => {
-    api = await startApi({ projections: true });
+    api = await startApi({ projections: true, standIns: true });
     const { commandApi, queryApi } = api;
     const gateway = createGateway({ commandApi, queryApi, log: pino({ level: "silent" }) });
     const front = await listen(gateway.handle, { host: "127.0.0.1", port: 0 });
