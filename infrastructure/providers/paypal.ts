@@ -86,6 +86,13 @@ type Reply = { readonly status: number; readonly json: unknown };
  */
 export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalOptions): PaypalProvider {
   const call = createProviderCall({ provider: "paypal", timeoutMs, ...(onCall ? { onCall } : {}) });
+  // Anybody can send what has to be verified: that must not take up the calls of customers.
+  const verifying = createProviderCall({
+    provider: "paypal",
+    timeoutMs,
+    concurrency: 4,
+    ...(onCall ? { onCall } : {}),
+  });
   const agent = new Agent({ connections: 16, headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
   let token: { readonly value: string; readonly until: number } | undefined;
   let refreshing: Promise<string> | undefined;
@@ -103,7 +110,7 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
       // 409: an earlier call under the same key is still at work.
       if ([409, 429].includes(answer.statusCode) || answer.statusCode >= 500)
         throw new Error(`status ${answer.statusCode}`);
-      return { status: answer.statusCode, json: text === "" ? null : JSON.parse(text) };
+      return { status: answer.statusCode, json: text === "" ? null : parsed(text) };
     } catch (error) {
       throw new ProviderUnavailable("paypal", { cause: error });
     }
@@ -134,9 +141,9 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
   function ask(
     method: "GET" | "POST" | "DELETE",
     path: string,
-    { key, json, text }: { key?: string; json?: object; text?: string } = {},
+    { key, json, text, by = call }: { key?: string; json?: object; text?: string; by?: typeof call } = {},
   ): Promise<Reply> {
-    return call(async (signal) => {
+    return by(async (signal) => {
       for (let attempt = 0; ; attempt++) {
         const bearer = await accessToken(signal);
         const headers = {
@@ -222,7 +229,9 @@ export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalO
     async webhook(incoming) {
       const event = parsedEvent(incoming.body);
       const text = verificationRequest(incoming, settings.webhookId);
-      const { status, json } = await ask("POST", "/v1/notifications/verify-webhook-signature", { text });
+      const { status, json } = await ask("POST", "/v1/notifications/verify-webhook-signature", {
+        ...{ text, by: verifying },
+      });
       if (status !== 200) throw new WebhookRefused(`not verified (${status})`);
       if (understood(verification, json).verification_status !== "SUCCESS") throw new WebhookRefused("not signed");
       if (!concerning.includes(event.event_type)) return null;
@@ -324,6 +333,15 @@ function verificationRequest({ body, headers, now }: IncomingWebhook, webhookId:
     webhook_id: webhookId,
   });
   return `${said.slice(0, -1)},"webhook_event":${body.toString("utf8")}}`;
+}
+
+/** The parser's own error would quote what may be personal. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error("an answer that is no JSON");
+  }
 }
 
 async function bounded(stream: AsyncIterable<Buffer>): Promise<string> {

@@ -389,6 +389,22 @@ describe("payment methods over HTTP", function () {
     });
   });
 
+  it("are forgotten by the providers when the customer is erased", async () => {
+    ada = await api.as(owner().customer, { auth_time: Math.floor(Date.now() / 1_000) });
+    expect((await add({ paymentMethodId: "pm_card_visa" })).status).to.equal(201);
+    const { id } = await paypal.act("approve", { payerId: owner().customer });
+    expect((await add({ provider: "paypal", paypalToken: id })).status).to.equal(201);
+    const [known] = (await atStripe()).customers;
+    expect((await ada.post("/client-data/privacy/erasure")).status).to.equal(202);
+    aheadMs = 14 * 24 * 3_600_000 + 60_000;
+    await api.settled();
+    const { customers, deletedCustomers } = await stripe.act("objects");
+    expect(deletedCustomers).to.include(known.id);
+    expect(customers.map((one: any) => one.id)).not.to.include(known.id);
+    const { paymentTokens } = await paypal.act("objects");
+    expect(paymentTokens.filter(({ payer }: any) => payer.payerId === owner().customer)).to.deep.equal([]);
+  });
+
   it("limits how often a card can be added, before anything is asked of the provider", async () => {
     const settings = { rateLimits: { "payment-method-add": { points: 2, windowSeconds: 3_600 } } };
     const limited = await startApi({ standIns: true, settings });

@@ -190,8 +190,7 @@ describe("payment providers over their wires", function () {
       await stripe.detach(providerMethodId, key());
       expect(await stripe.webhook(signed(payload))).to.deep.equal({
         eventId: event.id,
-        providerMethodId,
-        method: null,
+        about: { providerMethodId, method: null },
       });
     });
   });
