@@ -104,3 +104,27 @@ export function runnerMetrics(registry: Registry) {
 }
 
 export type RunnerMetrics = ReturnType<typeof runnerMetrics>;
+
+/** Metrics of the worker. What only the leader knows is 0 elsewhere. */
+export function workerMetrics(registry: Registry) {
+  return {
+    dueWorkOldest: new Gauge({
+      name: "client_data_due_work_oldest_age_seconds",
+      help: "How long the oldest duty has been due",
+      registers: [registry],
+    }),
+    reactionsOpen: new Gauge({
+      name: "client_data_reactions_open",
+      help: "Facts whose effects are not done yet",
+      registers: [registry],
+    }),
+    failures: new Counter({
+      name: "client_data_effect_failures_total",
+      help: "Attempts at an effect that failed and will be repeated, by purpose of the reaction or kind of duty",
+      labelNames: ["kind"],
+      registers: [registry],
+    }),
+  };
+}
+
+export type WorkerMetrics = ReturnType<typeof workerMetrics>;

@@ -1,12 +1,12 @@
 import { Redis, type RedisOptions } from "ioredis";
 
-/** Every queue, by the name it has in Redis. Payloads are ids only: the worker loads the rest. */
-export const queueNames = {
-  reactions: "reactions",
-  duties: "duties",
-} as const;
+/** Queues by the names they have in Redis. Payloads are ids only: the worker loads the rest. */
+export const queueNames = { reactions: "reactions" } as const;
 
-export type QueueName = (typeof queueNames)[keyof typeof queueNames];
+/** The queue of one kind of duty. */
+export function dutyQueueName(duty: string): string {
+  return `duty-${duty}`;
+}
 
 /**
  * Id of a job: what caused it and what for, so that adding it twice adds one. Specific enough that no other job is

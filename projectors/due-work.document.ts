@@ -15,5 +15,5 @@ export type DutyDocument = {
 export const dueWorkDocument = defineDocument<DutyDocument>({
   name: "due-work",
   version: 1,
-  indexes: [{ key: { dueAt: 1 }, acrossOwners: true }],
+  indexes: [{ key: { dueAt: 1, _id: 1 }, acrossOwners: true }],
 });

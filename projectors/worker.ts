@@ -3,7 +3,7 @@ import { readEnvironment } from "#infrastructure/environment.js";
 import { createHealthApplication } from "#infrastructure/http/application.js";
 import { listen } from "#infrastructure/http/server.js";
 import { runProcess } from "#infrastructure/lifecycle.js";
-import { createRegistry } from "#infrastructure/metrics.js";
+import { createRegistry, workerMetrics } from "#infrastructure/metrics.js";
 import { createDutyPerformers, createPeriodicTasks, createReactors } from "./registry.js";
 import { eraseAgain } from "./privacy/privacy.reactor.js";
 import { createEffects } from "./runner/effects.js";
@@ -41,6 +41,7 @@ runProcess("worker", async ({ log, onStop, signal, stop }) => {
     periodic: createPeriodicTasks(deps),
     redisUrl: REDIS_URL,
     onStop,
+    metrics: workerMetrics(registry),
   });
   const { readiness } = effects;
   const server = await listen(createHealthApplication({ log, registry, readiness }), { host: HOST, port: PORT });

@@ -11,10 +11,12 @@ export type DutyJob = { readonly rowId: string; readonly duty: string; readonly 
 
 export type DutyPollerOptions = {
   readonly database: Db;
-  readonly readModels: ReadModels;
+  readonly readModels: Pick<ReadModels, "collection">;
   readonly clock: () => Date;
   /** Adding a job that is there already changes nothing. */
   readonly add: (id: string, job: DutyJob) => Promise<void>;
+  /** Told with every look how long the oldest duty has been due, 0 for none. */
+  readonly onLook?: (oldestSeconds: number) => void;
   readonly log: Logger;
   readonly leaseTimes?: LeaseTimes;
   /** How often rows are looked at, default 1 s. */
@@ -23,19 +25,25 @@ export type DutyPollerOptions = {
   readonly addAgainMs?: number;
 };
 
-/** Rows looked at in one turn; the oldest first, so that a flood is worked off in order. */
-const mostAtOnce = 500;
+type Row = { readonly _id: string; readonly duty: string; readonly dueAt: string };
+
+/** Rows read at once. */
+const pageSize = 500;
 const backOffMs = { first: 100, most: 5_000 };
 
 /**
  * Looks for duties that are due and queues them, one leader at a time. The rows are the memory: the queue may be
  * wiped at any moment, because a row stays due until the event that fulfils it is projected.
+ *
+ * Looking goes on from the row looked at last, in the order of due times, so that rows nobody can get done never hide
+ * the ones behind them; every few seconds it begins again from the oldest, for what is still due and what came late.
  */
 export class DutyPoller {
   readonly #options: DutyPollerOptions;
   readonly #lease: Lease;
-  /** When each due row's job was added last. */
-  readonly #addedAt = new Map<string, number>();
+  /** The last row queued in this round; undefined at its start. */
+  #place: Row | undefined;
+  #roundAt = Number.NEGATIVE_INFINITY;
   #turnedAt = Date.now();
   #problem: string | undefined;
   #oldestDueAt: string | undefined;
@@ -57,9 +65,11 @@ export class DutyPoller {
       this.#turnedAt = Date.now();
       try {
         if (await this.#lease.acquire()) {
-          wait = backOffMs.first;
-          await this.#lead(signal);
+          await this.#lead(signal, () => {
+            wait = backOffMs.first;
+          });
         }
+        this.#problem = undefined;
         await pause(1_000, signal);
       } catch (error) {
         this.#problem = (error as Error).message;
@@ -71,45 +81,74 @@ export class DutyPoller {
     await this.#lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
   }
 
-  async #lead(signal: AbortSignal): Promise<void> {
+  async #lead(signal: AbortSignal, onGood: () => void): Promise<void> {
     const stop = new AbortController();
     const abort = () => stop.abort();
     signal.addEventListener("abort", abort, { once: true });
     const keeping = this.#lease.keep(stop.signal).finally(abort);
     try {
-      this.#addedAt.clear();
+      this.#roundAt = Number.NEGATIVE_INFINITY;
       while (!stop.signal.aborted && this.#lease.valid) {
         this.#turnedAt = Date.now();
-        await this.#poll();
+        await this.#look(stop.signal);
         this.#problem = undefined;
+        onGood();
         await pause(this.#options.pollMs ?? 1_000, stop.signal);
       }
     } finally {
       abort();
       signal.removeEventListener("abort", abort);
       await keeping;
+      // Only who leads knows; nobody is to believe in what we saw last.
+      this.#oldestDueAt = undefined;
+      this.#options.onLook?.(0);
     }
   }
 
-  async #poll(): Promise<void> {
-    const { readModels, clock, add, addAgainMs = 10_000 } = this.#options;
-    const due = await readModels
-      .collection(dueWorkDocument)
-      .find({ dueAt: { $lte: clock().toISOString() }, ...live })
-      .sort({ dueAt: 1 })
-      .limit(mostAtOnce)
-      .project<{ _id: string; duty: string; dueAt: string }>({ duty: 1, dueAt: 1 })
-      .toArray();
-    this.#oldestDueAt = due[0]?.dueAt;
-    const now = performance.now();
-    const seen = new Set<string>();
-    for (const { _id: rowId, duty, dueAt } of due) {
-      const id = jobId(systemCommandId(rowId, dueAt), duty);
-      seen.add(id);
-      if (now - (this.#addedAt.get(id) ?? Number.NEGATIVE_INFINITY) < addAgainMs) continue;
-      await add(id, { rowId, duty, dueAt });
-      this.#addedAt.set(id, now);
+  /** Queues every row that has become due behind the place reached. */
+  async #look(signal: AbortSignal): Promise<void> {
+    const { clock, onLook, addAgainMs = 10_000 } = this.#options;
+    const now = clock();
+    const [oldest] = await this.#due(now, undefined, 1);
+    this.#oldestDueAt = oldest?.dueAt;
+    onLook?.(oldest ? Math.max(0, now.getTime() - Date.parse(oldest.dueAt)) / 1_000 : 0);
+    if (performance.now() - this.#roundAt >= addAgainMs) {
+      this.#roundAt = performance.now();
+      this.#place = undefined;
     }
-    for (const id of this.#addedAt.keys()) if (!seen.has(id)) this.#addedAt.delete(id);
+    while (oldest && !signal.aborted && this.#lease.valid) {
+      const page = await this.#due(now, this.#place, pageSize);
+      for (const row of page) {
+        await this.#queue(row);
+        this.#place = row;
+      }
+      this.#turnedAt = Date.now();
+      if (page.length < pageSize) return;
+    }
+  }
+
+  /** @throws where the queue is away: the round goes on from this row */
+  async #queue({ _id: rowId, duty, dueAt }: Row): Promise<void> {
+    let id: string;
+    try {
+      id = jobId(systemCommandId(rowId, dueAt), duty);
+    } catch (err) {
+      // A name that no queue takes must not stand in the way of the others.
+      this.#options.log.error({ err, rowId }, "a duty without a proper name is passed over");
+      return;
+    }
+    await this.#options.add(id, { rowId, duty, dueAt });
+  }
+
+  #due(now: Date, after: Row | undefined, most: number): Promise<Row[]> {
+    const due = { dueAt: { ...(after && { $gte: after.dueAt }), $lte: now.toISOString() } };
+    const behind = after && { $or: [{ dueAt: { $gt: after.dueAt } }, { _id: { $gt: after._id } }] };
+    return this.#options.readModels
+      .collection(dueWorkDocument)
+      .find({ ...due, ...live, ...behind })
+      .sort({ dueAt: 1, _id: 1 })
+      .limit(most)
+      .project<Row>({ duty: 1, dueAt: 1 })
+      .toArray();
   }
 }

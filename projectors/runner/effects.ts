@@ -1,15 +1,24 @@
-import { Queue, QueueEvents, Worker } from "bullmq";
+import { QueueEvents } from "bullmq";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
-import { failFastConnection, queueNames, workerConnection } from "#infrastructure/queue.js";
+import { dutyQueueName, failFastConnection, queueNames, workerConnection } from "#infrastructure/queue.js";
 import { live } from "#infrastructure/read-models.js";
+import type { WorkerMetrics } from "#infrastructure/metrics.js";
 import { dueWorkDocument } from "../due-work.document.js";
 import type { WorkerDependencies } from "../worker-dependencies.js";
 import type { DutyPerformer } from "./duties.js";
 import { type DutyJob, DutyPoller } from "./duty-poller.js";
+import { type JobQueue, type JobTimes, openQueue, openWorkedQueue } from "./job-queue.js";
 import type { LeaseTimes } from "./lease.js";
 import { type PeriodicTask, runPeriodically } from "./periodic.js";
 import type { Reaction, Reactor } from "./reactor.js";
 import { ReactorRunner } from "./reactor-runner.js";
+
+export type EffectTimes = {
+  readonly lease?: LeaseTimes;
+  readonly pollMs?: number;
+  readonly addAgainMs?: number;
+  readonly jobs?: JobTimes;
+};
 
 export type EffectsOptions = {
   readonly deps: WorkerDependencies;
@@ -22,7 +31,8 @@ export type EffectsOptions = {
   readonly queuePrefix?: string;
   readonly onStop: (name: string, stop: () => void | Promise<void>) => void;
   /** Shorter times for tests that wait for a repeat. */
-  readonly times?: { readonly lease?: LeaseTimes; readonly pollMs?: number; readonly addAgainMs?: number };
+  readonly times?: EffectTimes;
+  readonly metrics: WorkerMetrics;
 };
 
 export type Effects = {
@@ -41,21 +51,13 @@ export type Effects = {
 
 /** A loop that has not turned for so long hangs. */
 const heartbeatWithinMs = 45_000;
-/** Failed effects are tried again for as long as it takes, at most this far apart. */
-const longestPauseMs = 60_000;
-const concurrency = 8;
-/**
- * A job whose worker was killed is taken over within this time, however often that happens: by BullMQ's default it
- * would have failed for good at the second time, and its id would have blocked it for ever.
- */
-const takenOver = { lockDuration: 10_000, stalledInterval: 5_000, maxStalledCount: Number.MAX_SAFE_INTEGER };
 
 /**
  * Reactions and duties as BullMQ jobs. Redis is only the road: reactors start again before the oldest fact whose effect
  * is open, and duties are rows of a read model, so a wiped Redis is filled again.
  */
 export function createEffects(options: EffectsOptions): Effects {
-  const { deps, reactors, performers, redisUrl, queuePrefix, onStop, times = {} } = options;
+  const { deps, reactors, performers, redisUrl, queuePrefix, onStop, times = {}, metrics } = options;
   const { eventStore, database, readModels, clock, log } = deps;
   const prefix = queuePrefix === undefined ? {} : { prefix: queuePrefix };
 
@@ -66,53 +68,49 @@ export function createEffects(options: EffectsOptions): Effects {
   onStop("Redis", () => {
     for (const redis of [adding, blocking, listening]) redis.disconnect();
   });
-  const open = <Job>(name: string, work: (kind: string, job: Job) => Promise<void>) => {
-    const queue = new Queue<Job, void, string>(name, {
-      ...prefix,
-      connection: adding,
-      // BullMQ's own check of the server's version waits for a connection; `add` must not.
-      skipVersionCheck: true,
-      defaultJobOptions: {
-        attempts: Number.MAX_SAFE_INTEGER,
-        backoff: { type: "bounded" },
-        removeOnComplete: true,
-        removeOnFail: false,
-      },
-    });
-    const worker = new Worker<Job, void, string>(name, (job) => work(job.name, job.data), {
-      ...prefix,
-      connection: blocking,
-      concurrency,
-      ...takenOver,
-      settings: { backoffStrategy: (attempts = 1) => Math.min(250 * 2 ** Math.min(attempts, 10), longestPauseMs) },
-    });
-    queue.on("error", onRedisError);
-    worker.on("error", onRedisError);
-    worker.on("failed", (job, err) => log.warn({ err, jobId: job?.id, attempt: job?.attemptsMade }, "effect failed"));
-    return { queue, worker };
+  const queueOptions = {
+    ...{ adding, working: blocking, prefix: queuePrefix, times: times.jobs, log, onRedisError },
+    onFailure: (kind: string) => metrics.failures.inc({ kind }),
   };
 
-  const reactions = open<Reaction>(queueNames.reactions, async (purpose, reaction) => {
-    const reactor = reactors.find((one) => one.purpose === purpose);
-    // A job of another release: the worker that knows it will do it.
-    if (!reactor) throw new Error(`no reactor for ${purpose}`);
-    await reactor.react(reaction);
+  const reactions = openWorkedQueue<Reaction>({
+    ...queueOptions,
+    name: queueNames.reactions,
+    work: async (purpose, reaction) => {
+      const reactor = reactors.find((one) => one.purpose === purpose);
+      // A job of another release: the worker that knows it will do it.
+      if (!reactor) throw new Error(`no reactor for ${purpose}`);
+      await reactor.react(reaction);
+    },
   });
-  const duties = open<DutyJob>(queueNames.duties, async (duty, { rowId, dueAt }) => {
-    const row = await readModels.collection(dueWorkDocument).findOne({ _id: rowId, ...live });
-    // Done meanwhile, or due at another time: that is another job.
-    if (!row || row.duty !== duty || row.dueAt !== dueAt) return;
-    const performer = performers.find((one) => one.duty === duty);
-    if (!performer) throw new Error(`nobody performs ${duty}`);
-    const { stream, subject, owner } = row;
-    await performer.perform({ rowId, duty, dueAt, stream, subject, owner });
-  });
+  // A queue for each kind of duty: one that is slow or fails holds up its own kind only.
+  const duties = new Map<string, JobQueue<DutyJob>>(
+    performers.map((performer) => [performer.duty, openWorkedQueue({ ...queueOptions, ...dutyWork(performer) })]),
+  );
+  function dutyWork(performer: DutyPerformer) {
+    const { duty } = performer;
+    return {
+      name: dutyQueueName(duty),
+      work: async (_: string, { rowId, dueAt }: DutyJob) => {
+        const row = await readModels.collection(dueWorkDocument).findOne({ _id: rowId, ...live });
+        // Done meanwhile, or due at another time: that is another job.
+        if (!row || row.duty !== duty || row.dueAt !== dueAt) return;
+        const { stream, subject, owner } = row;
+        await performer.perform({ rowId, duty, dueAt, stream, subject, owner });
+      },
+    };
+  }
+  /** What only another release knows how to do waits in its queue until that release's worker comes. */
+  function queueOf(duty: string): JobQueue<DutyJob> {
+    const queue = duties.get(duty) ?? openQueue<DutyJob>({ ...queueOptions, name: dutyQueueName(duty) });
+    duties.set(duty, queue);
+    return queue;
+  }
   const done = new QueueEvents(queueNames.reactions, { ...prefix, connection: listening });
   done.on("error", onRedisError);
   // Closing waits for Redis, which may be away (taskforcesh/bullmq issue 4656): not longer than a job may take to end.
   onStop("queues", async () => {
-    const all = [reactions.worker, duties.worker, reactions.queue, duties.queue, done];
-    const closing = Promise.allSettled(all.map((one) => one.close()));
+    const closing = Promise.allSettled([reactions, ...duties.values(), done].map((one) => one.close()));
     await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, 1_500))]);
   });
 
@@ -123,11 +121,10 @@ export function createEffects(options: EffectsOptions): Effects {
     eventStore,
     reactors,
     queue: {
-      add: async (id, purpose, reaction) => {
-        await reactions.queue.add(purpose, reaction, { jobId: id });
-      },
+      add: reactions.add,
       onDone: (listener) => void done.on("completed", ({ jobId }) => listener(jobId)),
     },
+    onTurn: (open) => metrics.reactionsOpen.set(open),
     log,
     ...lease,
     ...again,
@@ -136,9 +133,8 @@ export function createEffects(options: EffectsOptions): Effects {
     database,
     readModels,
     clock,
-    add: async (id, job) => {
-      await duties.queue.add(job.duty, job, { jobId: id });
-    },
+    add: (id, job) => queueOf(job.duty).add(id, job.duty, job),
+    onLook: (seconds) => metrics.dueWorkOldest.set(seconds),
     log,
     ...lease,
     ...again,

@@ -25,6 +25,8 @@ export type ReactorRunnerOptions = {
   readonly eventStore: EventStore;
   readonly reactors: readonly Reactor[];
   readonly queue: ReactionQueue;
+  /** Told twice a second how many effects are out. */
+  readonly onTurn?: (open: number) => void;
   readonly log: Logger;
   readonly leaseTimes?: LeaseTimes;
   /** How long a job may be out before it is added again, default 10 s: the queue's memory may have been wiped. */
@@ -124,6 +126,7 @@ export class ReactorRunner {
       await Promise.all([this.#readLog(stop.signal), this.#moveCursor(stop.signal)].map((part) => part.finally(abort)));
     } finally {
       this.#role = "standby";
+      this.#options.onTurn?.(0);
       abort();
       signal.removeEventListener("abort", abort);
       await keeping;
@@ -159,11 +162,12 @@ export class ReactorRunner {
           if (item.kind === "event") await this.#queue(item.event, signal);
           this.#read = item.kind === "event" ? item.event.position : item.position;
         }
+        if (!signal.aborted) log.warn("the log ended, connecting again");
       } catch (error) {
         if (signal.aborted) return;
         log.warn({ err: error }, "reactors lost the log, connecting again");
-        await pause(backOffMs.first, signal);
       }
+      await pause(backOffMs.first, signal);
     }
   }
 
@@ -173,7 +177,7 @@ export class ReactorRunner {
       const id = jobId(event.id, purpose);
       const reaction = { eventId: event.id, stream: event.stream, revision: event.revision };
       // Pending before it is added: a quick worker may be done before `add` answers.
-      this.#pending.set(id, { reaction, purpose, after: this.#read as LogPosition, addedAt: Date.now() });
+      this.#pending.set(id, { reaction, purpose, after: this.#read as LogPosition, addedAt: performance.now() });
       await this.#add(id, { reaction, purpose });
     }
   }
@@ -195,9 +199,10 @@ export class ReactorRunner {
     while (!signal.aborted) {
       await pause(500, signal);
       this.#turnedAt = Date.now();
+      this.#options.onTurn?.(this.#pending.size);
       for (const [id, pending] of this.#pending) {
-        if (Date.now() - pending.addedAt < addAgainMs) continue;
-        pending.addedAt = Date.now();
+        if (performance.now() - pending.addedAt < addAgainMs) continue;
+        pending.addedAt = performance.now();
         await this.#add(id, pending);
       }
       const [oldest] = this.#pending.values();

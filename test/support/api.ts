@@ -16,7 +16,7 @@ import { createAuthenticator } from "#infrastructure/http/principal.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { listen } from "#infrastructure/http/server.js";
 import { createLogger } from "#infrastructure/log.js";
-import { createRegistry, runnerMetrics } from "#infrastructure/metrics.js";
+import { createRegistry, runnerMetrics, workerMetrics } from "#infrastructure/metrics.js";
 import type { OrgSettingsFile } from "#infrastructure/org-settings.js";
 import { defaultRateLimits } from "#infrastructure/rate-limits.js";
 import { createDutyPerformers, createReactors, projections } from "#projectors/registry.js";
@@ -267,6 +267,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
         queuePrefix: `test-${name}`,
         onStop,
         times: { pollMs: 50, addAgainMs: 1_000 },
+        metrics: workerMetrics(registry),
       });
       const stopping = new AbortController();
       const running = effects.run(stopping.signal);
