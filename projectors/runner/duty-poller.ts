@@ -44,6 +44,8 @@ export class DutyPoller {
   /** The last row queued in this round; undefined at its start. */
   #place: Row | undefined;
   #roundAt = Number.NEGATIVE_INFINITY;
+  /** Whether this round has seen the newest row. */
+  #ended = true;
   #turnedAt = Date.now();
   #problem: string | undefined;
   #oldestDueAt: string | undefined;
@@ -64,16 +66,12 @@ export class DutyPoller {
     while (!signal.aborted) {
       this.#turnedAt = Date.now();
       try {
-        if (await this.#lease.acquire()) {
-          await this.#lead(signal, () => {
-            wait = backOffMs.first;
-          });
-        }
+        if (await this.#lease.acquire()) await this.#lead(signal);
         this.#problem = undefined;
+        wait = backOffMs.first;
         await pause(1_000, signal);
       } catch (error) {
-        this.#problem = (error as Error).message;
-        this.#options.log.warn({ err: error, retryInMs: wait }, "due work stands still, trying again");
+        this.#failed(error, wait);
         await pause(wait, signal);
         wait = Math.min(wait * 2, backOffMs.most);
       }
@@ -81,19 +79,28 @@ export class DutyPoller {
     await this.#lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
   }
 
-  async #lead(signal: AbortSignal, onGood: () => void): Promise<void> {
+  /** Looks again and again. What fails is tried again from where it stood: a flaky queue must not hide the last rows. */
+  async #lead(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const abort = () => stop.abort();
     signal.addEventListener("abort", abort, { once: true });
     const keeping = this.#lease.keep(stop.signal).finally(abort);
+    let wait = backOffMs.first;
+    this.#roundAt = Number.NEGATIVE_INFINITY;
+    this.#ended = true;
     try {
-      this.#roundAt = Number.NEGATIVE_INFINITY;
       while (!stop.signal.aborted && this.#lease.valid) {
         this.#turnedAt = Date.now();
-        await this.#look(stop.signal);
-        this.#problem = undefined;
-        onGood();
-        await pause(this.#options.pollMs ?? 1_000, stop.signal);
+        try {
+          await this.#look(stop.signal);
+          this.#problem = undefined;
+          wait = backOffMs.first;
+          await pause(this.#options.pollMs ?? 1_000, stop.signal);
+        } catch (error) {
+          this.#failed(error, wait);
+          await pause(wait, stop.signal);
+          wait = Math.min(wait * 2, backOffMs.most);
+        }
       }
     } finally {
       abort();
@@ -105,6 +112,11 @@ export class DutyPoller {
     }
   }
 
+  #failed(error: unknown, retryInMs: number): void {
+    this.#problem = (error as Error).message;
+    this.#options.log.warn({ err: error, retryInMs }, "due work stands still, trying again");
+  }
+
   /** Queues every row that has become due behind the place reached. */
   async #look(signal: AbortSignal): Promise<void> {
     const { clock, onLook, addAgainMs = 10_000 } = this.#options;
@@ -112,9 +124,10 @@ export class DutyPoller {
     const [oldest] = await this.#due(now, undefined, 1);
     this.#oldestDueAt = oldest?.dueAt;
     onLook?.(oldest ? Math.max(0, now.getTime() - Date.parse(oldest.dueAt)) / 1_000 : 0);
-    if (performance.now() - this.#roundAt >= addAgainMs) {
+    if (this.#ended && performance.now() - this.#roundAt >= addAgainMs) {
       this.#roundAt = performance.now();
       this.#place = undefined;
+      this.#ended = false;
     }
     while (oldest && !signal.aborted && this.#lease.valid) {
       const page = await this.#due(now, this.#place, pageSize);
@@ -123,8 +136,11 @@ export class DutyPoller {
         this.#place = row;
       }
       this.#turnedAt = Date.now();
-      if (page.length < pageSize) return;
+      if (page.length === pageSize) continue;
+      this.#ended = true;
+      return;
     }
+    this.#ended ||= !oldest;
   }
 
   /** @throws where the queue is away: the round goes on from this row */

@@ -74,7 +74,9 @@ export function openWorkedQueue<Job>(options: JobQueueOptions<Job>): JobQueue<Jo
     ...(stalledMs === undefined ? {} : { lockDuration: stalledMs, stalledInterval: stalledMs }),
     settings: { backoffStrategy: (attempts = 1) => Math.min(250 * 2 ** Math.min(attempts, 10), longestPauseMs) },
   });
-  worker.on("error", onRedisError);
+  worker.on("error", (err) =>
+    log.warn({ err, queue: name }, "the queue lost a job's track; what is open is added again"),
+  );
   worker.on("failed", (job, err) => {
     onFailure(job?.name ?? name);
     log.warn({ err, jobId: job?.id, attempt: job?.attemptsMade }, "effect failed");

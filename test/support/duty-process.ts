@@ -58,7 +58,7 @@ const effects = createEffects({
     lease: { ttlMs: 1_500, renewMs: 300 },
     pollMs: 50,
     addAgainMs: 500,
-    jobs: { stalledMs: 1_000 },
+    jobs: { stalledMs: 3_000 },
   },
   metrics: workerMetrics(registry),
 });
