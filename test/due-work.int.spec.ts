@@ -330,7 +330,7 @@ describe("a month of duties", () => {
   });
 
   function startWorker(): ChildProcess {
-    const worker = fork(support("worker-process.js"), {
+    const worker = fork(support("duty-process.js"), {
       env: {
         ...process.env,
         ...api.environment,

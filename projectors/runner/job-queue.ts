@@ -19,7 +19,7 @@ export type JobQueueOptions<Job> = {
 
 /** Shorter times for tests that kill. */
 export type JobTimes = {
-  /** A job whose process has died is taken up by another after this time, once or twice; BullMQ's default is 30 s. */
+  /** A job whose process was killed is taken over by another after this time and a half; default 10 s. */
   readonly stalledMs?: number;
   /** A job that has not ended by then gives its place to another and is done again; default 15 min. */
   readonly mostMs?: number;
@@ -63,15 +63,14 @@ export function openQueue<Job>(
 /** A queue with a worker of this process; what fails is tried again for ever. */
 export function openWorkedQueue<Job>(options: JobQueueOptions<Job>): JobQueue<Job> {
   const { name, work, working, prefix, times = {}, log, onFailure, onRedisError } = options;
-  const { stalledMs, mostMs = 15 * 60_000 } = times;
+  const { stalledMs = 10_000, mostMs = 15 * 60_000 } = times;
   const queue = openQueue<Job>(options);
   const worker = new Worker<Job, void, string>(name, (job) => within(mostMs, work(job.name, job.data)), {
     ...(prefix === undefined ? {} : { prefix }),
     connection: working,
     concurrency,
-    // A job whose process was killed is not to blame, however often: by default the second time would end it.
-    maxStalledCount: Number.MAX_SAFE_INTEGER,
-    ...(stalledMs === undefined ? {} : { lockDuration: stalledMs, stalledInterval: stalledMs }),
+    // However often its process is killed: by BullMQ's default a job would have failed for good at the second time.
+    ...{ maxStalledCount: Number.MAX_SAFE_INTEGER, lockDuration: stalledMs, stalledInterval: stalledMs / 2 },
     settings: { backoffStrategy: (attempts = 1) => Math.min(250 * 2 ** Math.min(attempts, 10), longestPauseMs) },
   });
   worker.on("error", (err) =>
