@@ -99,8 +99,8 @@ export function holdRoutes(deps: CommandDependencies): RouteDefinition[] {
  * Holds the first candidate with room, then records it for the customer, then gives the hold before it back. A crash in
  * between leaves a hold that nobody uses; it ends by itself.
  */
-async function placeHold(
-  deps: CommandDependencies,
+export async function placeHold(
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   input: z.output<typeof holdBody>,
   context: CommandContext,
@@ -158,7 +158,7 @@ type Keep = {
 };
 
 async function holdOne(
-  { commands }: CommandDependencies,
+  { commands }: Pick<CommandDependencies, "commands">,
   { owner, offer, partySize, expiresAt, replaces }: Keep,
   candidates: readonly Candidate[],
   uuid: string,

@@ -202,7 +202,7 @@ type BookingInput = z.output<typeof bookBody>;
 
 /** Books a slot for a customer: request, claim, outcome. Staff are bound by hours and capacity only. */
 export async function book(
-  deps: CommandDependencies,
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   input: BookingInput,
   context: CommandContext,
@@ -256,7 +256,7 @@ export async function book(
 
 /** Changes a reservation: a move is wished for, claimed, recorded, and only then is the old place given back. */
 export async function change(
-  deps: CommandDependencies,
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   found: Reservation,
   input: Pick<z.output<typeof changeBody>, "slot" | "resourceId" | "partySize" | "notes" | "timezone">,
@@ -292,7 +292,7 @@ export async function change(
 
 /** What a change asks of the slotbook; undefined when only the notes change. */
 async function moveOf(
-  deps: CommandDependencies,
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   found: Reservation,
   input: Pick<z.output<typeof changeBody>, "slot" | "resourceId" | "partySize" | "timezone">,
@@ -334,7 +334,7 @@ type HoldFor = { readonly holdId: string; readonly resourceId: string; readonly 
 
 /** The hold a booking is made under: the one named, else the customer's own of that very slot. */
 async function holdFor(
-  deps: CommandDependencies,
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   { holdId, definitionId }: Pick<BookingInput, "holdId" | "definitionId">,
   wish: { readonly start: number; readonly resourceId: string | null; readonly partySize: number },
@@ -395,7 +395,7 @@ export function othersTo(
  * @throws CommandRejected `RESERVATION_NOT_FOUND`
  */
 export async function settled(
-  deps: CommandDependencies,
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   named: string,
   context: CommandContext,
@@ -411,7 +411,7 @@ export async function settled(
 
 /** Finishes what an earlier command left open, whatever comes of it. */
 async function settleOpen(
-  deps: CommandDependencies,
+  deps: Pick<CommandDependencies, "commands">,
   owner: Owner,
   found: Reservation & { readonly wish: OpenWish },
   context: CommandContext,
