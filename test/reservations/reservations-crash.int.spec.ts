@@ -1,0 +1,224 @@
+import { expect } from "chai";
+import { type CommandHandler, CommandRejected } from "#infrastructure/command-handler.js";
+import { readEnvironment } from "#infrastructure/environment.js";
+import { logStart } from "#infrastructure/event-store.js";
+import { createAuthenticator } from "#infrastructure/http/principal.js";
+import { listen } from "#infrastructure/http/server.js";
+import { addDays } from "#domain/reservations/opening-hours.js";
+import { createLogger } from "#infrastructure/log.js";
+import { createRegistry } from "#infrastructure/metrics.js";
+import { offerReactor } from "#projectors/reservations/waitlist.reactor.js";
+import { openWorkerDependencies, workerEnvironment } from "#projectors/worker-dependencies.js";
+import { createCommandApi } from "../../command-api/application.js";
+import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
+import { type Caller, sendRequest, startApi, type TestApi } from "../support/api.js";
+import { ReservationsAudit } from "../support/reservations-audit.js";
+
+const start = Date.parse("2026-06-01T06:00:00Z");
+
+/** Where a process dies: after so many appends on reservations' streams, 0 before the first. */
+type Death = number;
+
+/** The long version tries each death with and without the client's repeat: `npm run test:crash`. */
+const everything = process.env.CRASH_EVERYTHING === "1";
+
+/** Commands of a process that dies: nothing it does afterwards comes about, and no answer leaves. */
+function dying(commands: CommandHandler, death: Death): CommandHandler {
+  let appends = 0;
+  let dead = false;
+  const die = (): never => {
+    dead = true;
+    throw new Error("the process has died");
+  };
+  return {
+    ...commands,
+    load: (request) => (dead ? die() : commands.load(request)),
+    async handle(request) {
+      if (dead) die();
+      if (!/^(reservations|slotbook)-/.test(request.stream)) return commands.handle(request);
+      if (death === 0) die();
+      const count = (events: number) => {
+        if (events > 0 && ++appends === death) die();
+      };
+      try {
+        const handled = await commands.handle(request);
+        count(handled.events.length);
+        return handled;
+      } catch (error) {
+        // A refusal that was recorded is an append, too.
+        if (error instanceof CommandRejected && error.rejection.code === "SLOT_TAKEN") count(1);
+        throw error;
+      }
+    },
+  };
+}
+
+describe("reservations: death between any two steps", function () {
+  this.timeout(280_000);
+  let api: TestApi;
+  let platform: Caller;
+  let now = start;
+  let customers = 0;
+  const capacities = new Map<string, number>();
+
+  before(async () => {
+    api = await startApi({ projections: true, worker: true, clock: () => new Date(now) });
+    platform = await api.asService();
+    const hours = [{ start: "09:00", end: "12:00" }];
+    const days = Object.fromEntries(["mon", "tue", "wed", "thu", "fri", "sat", "sun"].map((day) => [day, hours]));
+    capacities.set("room", 1);
+    const resource = { sourceRevision: 1, name: "room", timezone: "Europe/Berlin", weeklyHours: days };
+    expect((await platform.put("/internal/ingest/resources/room", { body: resource })).status).to.equal(200);
+    const definition = {
+      sourceRevision: 1,
+      title: "talk",
+      durationMinutes: 60,
+      slotStepMinutes: 60,
+      resourceIds: ["room"],
+    };
+    expect((await platform.put("/internal/ingest/definitions/talk", { body: definition })).status).to.equal(200);
+  });
+  after(() => api?.stop());
+
+  /** A command API that dies at a step; all its requests fail from then on. */
+  async function mortal(death: Death) {
+    const cleanUp: (() => unknown)[] = [];
+    const onStop = (_: string, close: () => unknown) => void cleanUp.push(close);
+    const log = createLogger({ service: "command-api", level: "silent" });
+    const registry = createRegistry("command-api", "test");
+    const deps = await openCommandDependencies(readEnvironment(commandEnvironment, api.environment), {
+      ...{ log, registry, onStop },
+    });
+    const commands = dying(deps.commands, death);
+    const clock = () => new Date(now);
+    const authenticator = createAuthenticator({ ...deps, keysCooldownMs: 0 });
+    const { app } = createCommandApi({ ...deps, commands, clock, authenticator, log, registry });
+    const server = await listen(app, { host: "127.0.0.1", port: 0 });
+    return {
+      url: server.url,
+      stop: async () => {
+        await server.close(0);
+        for (const close of cleanUp.reverse()) await close();
+      },
+    };
+  }
+
+  async function auditFaults(): Promise<readonly string[]> {
+    const audit = new ReservationsAudit(capacities);
+    for (const { stream, type, data, at } of await api.newEvents(logStart))
+      audit.add({ stream, at, event: { type, data } });
+    return audit.settled();
+  }
+
+  const someone = () => api.as(`customer-${++customers}`);
+  /** A day of its own for every case, so that they do not meet. */
+  let day = 1;
+  const slot = (hour: string) => ({ start: `${addDays("2026-06-01", day)}T${hour}:00:00+02:00` });
+  const book = (who: Caller, hour: string) =>
+    who.post("/client-data/reservations", { body: { definitionId: "talk", slot: slot(hour) } });
+
+  const operations: readonly {
+    readonly name: string;
+    readonly appends: number;
+    readonly status: number;
+    readonly prepare: (who: Caller) => Promise<string>;
+    readonly request: (pk: string) => { method: string; path: string; body?: object };
+  }[] = [
+    {
+      name: "book",
+      appends: 3,
+      status: 201,
+      prepare: async () => "",
+      request: () => ({
+        method: "POST",
+        path: "/client-data/reservations",
+        body: { definitionId: "talk", slot: slot("10") },
+      }),
+    },
+    {
+      name: "move",
+      appends: 4,
+      status: 200,
+      prepare: async (who) => (await book(who, "09")).body.pk,
+      request: (pk) => ({
+        method: "PUT",
+        path: "/client-data/reservations",
+        body: { reservationId: pk, slot: slot("11") },
+      }),
+    },
+    {
+      name: "cancel",
+      appends: 2,
+      status: 200,
+      prepare: async (who) => (await book(who, "09")).body.pk,
+      request: (pk) => ({ method: "DELETE", path: `/client-data/reservations/${pk}` }),
+    },
+  ];
+
+  for (const { name, appends, status, prepare, request } of operations) {
+    for (let death = 0; death <= appends; death++) {
+      for (const repeats of everything ? [true, false] : [death % 2 === 0]) {
+        const end = repeats ? "by the client's repeat" : "by itself";
+        it(`${name}, died after ${death} of ${appends} steps, comes to its end ${end}`, async () => {
+          day++;
+          const who = await someone();
+          const pk = await prepare(who);
+          const { method, path, body } = request(pk);
+          const headers = { ...who.headers, "idempotency-key": `${name}-${day}` };
+          const mortalApi = await mortal(death);
+          const died = await sendRequest(mortalApi.url, method, path, { headers, body });
+          await mortalApi.stop();
+          expect(died.status).to.equal(500);
+          if (repeats) {
+            const again = await sendRequest(api.commandApi, method, path, { headers, body });
+            expect(again.status).to.equal(status);
+            const third = await sendRequest(api.commandApi, method, path, { headers, body });
+            expect(third.body).to.deep.equal(again.body);
+          }
+          now += 20_000;
+          await api.settled();
+          expect(await auditFaults()).to.deep.equal([]);
+          const list = await who.get("/client-data/reservations");
+          expect(list.body.total).to.equal(name === "book" && death === 0 && !repeats ? 0 : 1);
+        });
+      }
+    }
+  }
+
+  it("offer: the place is held once and offered once, wherever the worker died", async () => {
+    for (let death = 0; death <= 2; death++) {
+      day++;
+      const where = `died after ${death} of 2 steps`;
+      const cleanUp: (() => unknown)[] = [];
+      const environment = readEnvironment(workerEnvironment, api.environment);
+      const deps = await openWorkerDependencies(environment, {
+        log: createLogger({ service: "worker", level: "silent" }),
+        registry: createRegistry("worker", "test"),
+        onStop: (_, close) => void cleanUp.push(close),
+        clock: () => new Date(now),
+      });
+      const who = await someone();
+      const mark = await api.mark();
+      const from = slot("10").start;
+      const to = slot("11").start;
+      // A waitlist entry for a free slot is an offer to be made; the running worker and the dying one both try.
+      const joined = await who.post("/client-data/reservations/waitlist", {
+        body: { definitionId: "talk", from, to, partySize: 1 },
+      });
+      expect(joined.status).to.equal(201);
+      const [cause] = (await api.newEvents(mark)).filter(({ type }) => type === "reservations.WaitlistJoined.v1");
+      if (!cause) return expect.fail("joining was not recorded");
+      const reaction = { eventId: cause.id, stream: cause.stream, revision: cause.revision };
+      const reactor = offerReactor({ ...deps, commands: dying(deps.commands, death) });
+      await reactor.react(reaction).catch(() => {});
+      await offerReactor(deps).react(reaction);
+      await api.settled();
+      const events = (await api.newEvents(mark)).map(({ type }) => type);
+      const count = (type: string) => events.filter((one) => one === `reservations.${type}.v1`).length;
+      expect([count("PlaceHeld"), count("WaitlistOffered")], where).to.deep.equal([1, 1]);
+      expect((await who.get("/client-data/reservations/waitlist")).body.data[0].status, where).to.equal("offered");
+      for (const close of cleanUp.reverse()) await close();
+    }
+    expect(await auditFaults()).to.deep.equal([]);
+  });
+});
