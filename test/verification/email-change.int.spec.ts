@@ -315,4 +315,15 @@ describe("change of the e-mail address over HTTP", function () {
     expect(refusal(await ask(ada, "one-more@example.com"))).to.deep.equal([429, "SEND_LIMIT_REACHED"]);
     await api.settled();
   });
+
+  it("lets go of an erased customer's address, while it can still be read", async () => {
+    const ada = await person();
+    expect(await holderOf(ada.email)).to.equal(ada.id);
+    const signedIn = await api.as(ada.id, { email: ada.email, auth_time: Math.floor(now / 1_000) });
+    const wish = await signedIn.post("/client-data/privacy/erasure");
+    expect(wish.status, JSON.stringify(wish.body)).to.equal(202);
+    now += 15 * 24 * 60 * minute;
+    await api.settled();
+    expect(await holderOf(ada.email)).to.equal(null);
+  });
 });
