@@ -14,7 +14,7 @@ import { profileProjection } from "./profile/profile.projection.js";
 import { photoReactor } from "./profile/profile.reactor.js";
 import { privacyAreaDuties } from "./privacy/privacy.duties.js";
 import { privacyProjection } from "./privacy/privacy.projection.js";
-import { erasurePerformer, eraseReactor } from "./privacy/privacy.reactor.js";
+import { announcementPerformers, erasurePerformer, eraseReactor } from "./privacy/privacy.reactor.js";
 import { exportCleanup, exportPerformers } from "./privacy/privacy.worker.js";
 import { customerZoneProjection } from "./reservations/customer-zone.projection.js";
 import { definitionProjection } from "./reservations/definition.projection.js";
@@ -108,6 +108,7 @@ export function createReactors(deps: WorkerDependencies): readonly Reactor[] {
 export function createDutyPerformers(deps: WorkerDependencies): readonly DutyPerformer[] {
   return [
     erasurePerformer(deps, createCustomerCleanups(deps)),
+    ...announcementPerformers(deps),
     ...exportPerformers(deps),
     ...paymentMethodPerformers(deps),
     finishPerformer(deps),

@@ -1,13 +1,24 @@
-import { accept, type Decider, type Decision, type DomainEvent, type Placed, refuse, unreachable } from "../core/decider.js";
+import {
+  accept,
+  type Decider,
+  type Decision,
+  type DomainEvent,
+  type Placed,
+  refuse,
+  unreachable,
+} from "../core/decider.js";
 import { rejection } from "../core/rejection.js";
 import {
   AccountLocked,
   AccountUnlocked,
+  type AnnouncementOutcome,
   CustomerErased,
+  ErasureAnnounced,
   ErasureBegun,
   ErasureCancelled,
   ErasurePostponed,
   ErasureRequested,
+  ExportAnnounced,
   ExportExpired,
   ExportReady,
   ExportRequested,
@@ -31,12 +42,16 @@ export type Export = {
   readonly requestedAt: string;
   readonly modifiedAt: string;
   readonly ready?: { readonly object: string; readonly size: number; readonly expiresAt: string };
+  /** The customer was told, or could not be. */
+  readonly announced?: true;
 };
 
 export type PrivacyState = {
   /** Whether there is such a customer at all. */
   readonly known: boolean;
   readonly standing: Standing;
+  /** When the erasure that the customer was told of last takes effect; null when there was none. */
+  readonly announcedErasure: string | null;
   /** Oldest first, bounded. */
   readonly exports: readonly Export[];
 };
@@ -64,7 +79,9 @@ export type PrivacyCommand =
       readonly size: number;
       readonly now: string;
     }
-  | { readonly type: "ExpireExport"; readonly exportId: string };
+  | { readonly type: "ExpireExport"; readonly exportId: string }
+  | { readonly type: "RecordErasureAnnounced"; readonly effectiveAt: string; readonly outcome: AnnouncementOutcome }
+  | { readonly type: "RecordExportAnnounced"; readonly exportId: string; readonly outcome: AnnouncementOutcome };
 
 /** The profile's own facts lie in the same stream; of them only counts that there is a customer. */
 type FoldedEvent = PrivacyEvent | DomainEvent<`profile.${string}`>;
@@ -75,7 +92,7 @@ type FoldedEvent = PrivacyEvent | DomainEvent<`profile.${string}`>;
  * the other's state, and every command of every area asks this one first.
  */
 export const privacyDecider: Decider<PrivacyState, PrivacyCommand, FoldedEvent> = {
-  initial: { known: false, standing: goodStanding, exports: [] },
+  initial: { known: false, standing: goodStanding, announcedErasure: null, exports: [] },
   evolve,
   decide,
 };
@@ -93,6 +110,14 @@ function evolve(state: PrivacyState, event: Placed<FoldedEvent>): PrivacyState {
       const { exportId, ...ready } = event.data;
       return { ...state, exports: withExport(exports, exportId, event, { status: "ready", ready }) };
     }
+    case "privacy.ExportAnnounced.v1":
+      // The record stays what it was: that somebody was told of it is no change of it.
+      return {
+        ...state,
+        exports: exports.map((one) => (one.exportId === event.data.exportId ? { ...one, announced: true } : one)),
+      };
+    case "privacy.ErasureAnnounced.v1":
+      return { ...state, announcedErasure: event.data.effectiveAt };
     case "privacy.ExportExpired.v1":
       return { ...state, exports: withExport(exports, event.data.exportId, event, { status: "expired" }) };
     default:
@@ -177,6 +202,17 @@ function decide(command: PrivacyCommand, state: PrivacyState): Decision<PrivacyE
     case "ExpireExport": {
       const ready = exports.find((one) => one.exportId === command.exportId)?.status === "ready";
       return ready ? accept(ExportExpired.create({ exportId: command.exportId })) : accept();
+    }
+    case "RecordErasureAnnounced": {
+      const { effectiveAt, outcome } = command;
+      const isDue = erasure?.effectiveAt === effectiveAt && state.announcedErasure !== effectiveAt;
+      return isDue ? accept(ErasureAnnounced.create({ effectiveAt, outcome })) : accept();
+    }
+    case "RecordExportAnnounced": {
+      const { exportId, outcome } = command;
+      const told = exports.find((one) => one.exportId === exportId);
+      if (!told?.ready || told.announced) return accept();
+      return accept(ExportAnnounced.create({ exportId, expiresAt: told.ready.expiresAt, outcome }));
     }
     default:
       return unreachable(command);

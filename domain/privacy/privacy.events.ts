@@ -28,5 +28,28 @@ export const ExportExpired = defineEvent("privacy.ExportExpired.v1", {
   schema: z.object({ exportId: z.string() }),
 });
 
-export const privacyEvents = [...standingEvents, ExportRequested, ExportReady, ExportExpired, CustomerErased] as const;
+const outcome = z.enum(["sent", "failed"]);
+export type AnnouncementOutcome = z.infer<typeof outcome>;
+
+/** What came of the mail that says when an erasure takes effect. */
+export const ErasureAnnounced = defineEvent("privacy.ErasureAnnounced.v1", {
+  category: "profile",
+  schema: z.object({ effectiveAt: instant, outcome }),
+});
+
+/** What came of the mail that says that an export can be fetched. */
+export const ExportAnnounced = defineEvent("privacy.ExportAnnounced.v1", {
+  category: "profile",
+  schema: z.object({ exportId: z.string(), expiresAt: instant, outcome }),
+});
+
+export const privacyEvents = [
+  ...standingEvents,
+  ErasureAnnounced,
+  ExportRequested,
+  ExportReady,
+  ExportAnnounced,
+  ExportExpired,
+  CustomerErased,
+] as const;
 export type PrivacyEvent = EventOf<(typeof privacyEvents)[number]>;

@@ -6,7 +6,14 @@ import { type ActivityEntries, activityEntryOf } from "../activity-entry.js";
 /** From its beginning an erasure is not told any more: the trail goes with the customer. */
 export type PrivacyActivity = Exclude<
   PrivacyEvent,
-  { type: "privacy.ErasureBegun.v1" | "privacy.CustomerErased.v1" | "privacy.ExportExpired.v1" }
+  {
+    type:
+      | "privacy.ErasureAnnounced.v1"
+      | "privacy.ErasureBegun.v1"
+      | "privacy.CustomerErased.v1"
+      | "privacy.ExportAnnounced.v1"
+      | "privacy.ExportExpired.v1";
+  }
 >;
 
 const about = ({ stream }: RecordedEvent, what: string, title: string) =>

@@ -13,6 +13,7 @@ import { live, type ReadModels } from "#infrastructure/read-models.js";
 import { activityDocument } from "../activity/activity.document.js";
 import { addressDocument } from "../addresses/addresses.document.js";
 import { fileDocument } from "../files/files.document.js";
+import type { Language } from "../messages/message.js";
 import { orderDocument } from "../orders/orders.document.js";
 import { paymentMethodDocument } from "../payment-methods/payment-methods.document.js";
 import { profileDocument } from "../profile/profile.document.js";
@@ -23,9 +24,6 @@ import { transactionDocument } from "../transactions/transactions.document.js";
 import { verificationDocument } from "../verification/verification.document.js";
 import { productDocument } from "../wishlist/product.document.js";
 import { wishlistDocument } from "../wishlist/wishlist.document.js";
-
-/** Languages that a package is labelled in. */
-export type ExportLanguage = "en" | "de";
 
 /** A file of the customer's own that goes into the package as it is. */
 export type ExportedFile = {
@@ -38,7 +36,7 @@ export type ExportedFile = {
 /** What of one read model goes into a package: `data/<name>.json`, a list of records as the API answers them. */
 export type ExportSection = {
   readonly name: string;
-  readonly title: Readonly<Record<ExportLanguage, string>>;
+  readonly title: Readonly<Record<Language, string>>;
   readonly definition: DocumentDefinition<unknown>;
   /** By an index of the read model; default by id. */
   readonly sort?: Readonly<Record<string, 1 | -1>>;

@@ -1,15 +1,20 @@
 import { ownerKey, ownerOfKey, ownerOfStream } from "#domain/core/identifiers.js";
 import { privacyDecider } from "#domain/privacy/privacy.decider.js";
-import { CustomerErased } from "#domain/privacy/privacy.events.js";
+import { type AnnouncementOutcome, CustomerErased } from "#domain/privacy/privacy.events.js";
 import { openObligations } from "#domain/privacy/privacy.policy.js";
+import { profileDecider } from "#domain/profile/profile.decider.js";
 import { type EventStore, logStart } from "#infrastructure/event-store.js";
 import { customerPseudonym } from "#infrastructure/log.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
+import { ProviderUnavailable } from "#infrastructure/providers/provider-call.js";
+import type { Message } from "#infrastructure/providers/smtp.js";
 import { live } from "#infrastructure/read-models.js";
 import { dashboardDocument, dashboardDocumentId } from "../dashboard/dashboard.document.js";
-import { dutyContext } from "../runner/command-context.js";
+import { type Language, languageOf } from "../messages/message.js";
+import { erasureMail, exportMail } from "../messages/privacy.messages.js";
+import { dutyContext, systemCommandId } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
-import type { DutyPerformer } from "../runner/duties.js";
+import type { DueDuty, DutyPerformer } from "../runner/duties.js";
 import { documentId } from "../runner/projection.js";
 import type { Reactor } from "../runner/reactor.js";
 import type { WorkerDependencies } from "../worker-dependencies.js";
@@ -44,6 +49,66 @@ export function erasurePerformer(deps: ErasureDependencies, cleanups: readonly C
       await commands.handle({ ...to, command: { type: "CompleteErasure" }, context: { ...context, step: 1 } });
     },
   };
+}
+
+type Announcements = Pick<WorkerDependencies, "commands" | "clock" | "log" | "mail">;
+
+/** A mail is worth something for a day; a mail server that is away longer must not hold up what comes after it. */
+const announcedWithinMs = 24 * 60 * 60_000;
+
+/** Tells customers when their erasure takes effect, and that their export can be fetched. */
+export function announcementPerformers(deps: Announcements): readonly DutyPerformer[] {
+  const { commands, clock } = deps;
+  const announce = async (due: DueDuty, mail: (language: Language) => Message | null): Promise<AnnouncementOutcome> => {
+    const { state } = await commands.load({ decider: profileDecider, stream: due.stream });
+    const { email = null, language = null } = state.status === "active" ? state.profile : {};
+    const message = mail(languageOf(language));
+    const isLate = clock().getTime() - Date.parse(due.dueAt) > announcedWithinMs;
+    return message === null || email === null || isLate ? "failed" : send(deps, due, email, message);
+  };
+  return [
+    {
+      duty: privacyDuties.announceErasure,
+      async perform(due) {
+        const effectiveAt = due.subject;
+        const outcome = await announce(due, (language) => erasureMail(effectiveAt, language));
+        const command = { type: "RecordErasureAnnounced", effectiveAt, outcome } as const;
+        await commands.handle({ ...toPrivacy(due), command, context: dutyContext(due, clock()) });
+      },
+    },
+    {
+      duty: privacyDuties.announceExport,
+      async perform(due) {
+        const { state } = await commands.load(toPrivacy(due));
+        const ready = state.exports.find(({ exportId }) => exportId === due.subject)?.ready;
+        const outcome = await announce(due, (language) => (ready ? exportMail(ready.expiresAt, language) : null));
+        const command = { type: "RecordExportAnnounced", exportId: due.subject, outcome } as const;
+        await commands.handle({ ...toPrivacy(due), command, context: dutyContext(due, clock()) });
+      },
+    },
+  ];
+}
+
+function toPrivacy({ stream }: DueDuty) {
+  return { decider: privacyDecider, stream };
+}
+
+/** @throws ProviderUnavailable when it may be tried again */
+async function send(
+  { mail, log }: Announcements,
+  due: DueDuty,
+  to: string,
+  message: Message,
+): Promise<AnnouncementOutcome> {
+  try {
+    // The same name each time: a crash in between sends it twice, and a mail program can tell.
+    await mail.send(ownerOfKey(due.owner)?.org ?? "", to, message, systemCommandId(due.rowId, due.dueAt));
+    return "sent";
+  } catch (error) {
+    if (error instanceof ProviderUnavailable) throw error;
+    log.warn({ err: error, duty: due.duty }, "a customer could not be told");
+    return "failed";
+  }
 }
 
 type PrivacyReactorDependencies = {

@@ -7,6 +7,7 @@ import { exportKeys } from "#domain/privacy/privacy.policy.js";
 import { CommandRejected } from "#infrastructure/command-handler.js";
 import type { ObjectStorage } from "#infrastructure/object-storage.js";
 import { live, type ReadModels } from "#infrastructure/read-models.js";
+import { escapeHtml, type Language, languageOf } from "../messages/message.js";
 import { profileDocument, profileDocumentId } from "../profile/profile.document.js";
 import { dutyContext, ownerOfKey } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
@@ -14,13 +15,7 @@ import type { DueDuty, DutyPerformer } from "../runner/duties.js";
 import { documentId } from "../runner/projection.js";
 import type { WorkerDependencies } from "../worker-dependencies.js";
 import { privacyDuties } from "./privacy.duties.js";
-import {
-  type ExportedFile,
-  type ExportLanguage,
-  type ExportSection,
-  type ExportSource,
-  exportSections,
-} from "./privacy.export.js";
+import { type ExportedFile, type ExportSection, type ExportSource, exportSections } from "./privacy.export.js";
 
 type ExportDependencies = Pick<WorkerDependencies, "commands" | "readModels" | "objectStorage" | "clock">;
 
@@ -100,7 +95,7 @@ type ArchiveSource = {
  */
 async function* archive(owner: Owner, source: ArchiveSource): AsyncGenerator<Buffer> {
   const { readModels, objectStorage, now } = source;
-  const language = await languageOf(owner, readModels);
+  const language = await languageFor(owner, readModels);
   const zip = new ZipFile();
   const output = zip.outputStream as Readable;
   const counts = new Map<string, number>();
@@ -136,10 +131,10 @@ async function* archive(owner: Owner, source: ArchiveSource): AsyncGenerator<Buf
   }
 }
 
-async function languageOf(owner: Owner, readModels: ReadModels): Promise<ExportLanguage> {
+async function languageFor(owner: Owner, readModels: ReadModels): Promise<Language> {
   const _id = documentId(ownerKey(owner), profileDocumentId);
   const found = await readModels.collection(profileDocument).findOne({ _id, ...live });
-  return found?.profile.language?.toLowerCase().startsWith("de") ? "de" : "en";
+  return languageOf(found?.profile.language);
 }
 
 /** The documents of a section, one after the other. */
@@ -195,7 +190,7 @@ const texts = {
 } as const;
 
 function indexPage(content: {
-  readonly language: ExportLanguage;
+  readonly language: Language;
   readonly counts: ReadonlyMap<string, number>;
   readonly files: readonly ExportedFile[];
   readonly now: Date;
@@ -207,7 +202,7 @@ function indexPage(content: {
   });
   const own = files.map(({ path }) => {
     const href = path.split("/").map(encodeURIComponent).join("/");
-    return `<li><a href="files/${escaped(href)}">${escaped(path)}</a></li>`;
+    return `<li><a href="files/${escapeHtml(href)}">${escapeHtml(path)}</a></li>`;
   });
   return [
     `<!doctype html><html lang="${language}"><meta charset="utf-8"><title>${text.title}</title>`,
@@ -217,9 +212,4 @@ function indexPage(content: {
     own.length === 0 ? "" : `<p>${text.files}</p><ul>${own.join("")}</ul>`,
     "</html>\n",
   ].join("\n");
-}
-
-function escaped(text: string): string {
-  const entities: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return text.replace(/[&<>"]/g, (character) => entities[character] ?? character);
 }

@@ -349,7 +349,7 @@ describe("an erased customer", function () {
     expect(answer.status, JSON.stringify(answer.body)).to.equal(202);
 
     start("main");
-    await settledBut("privacy-erase");
+    await settledBut("privacy-announce-erasure");
     keptBefore = await everythingOf(stays);
     const killedAfter: string[] = [];
     for (;;) {

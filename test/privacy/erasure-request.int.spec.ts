@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { streams } from "#domain/core/identifiers.js";
 import { type Answer, type Caller, startApi, type TestApi } from "../support/api.js";
+import { inboxes } from "../support/inboxes.js";
 
 const erasure = "/client-data/privacy/erasure";
 const dayMs = 86_400_000;
@@ -11,7 +12,7 @@ describe("privacy over HTTP", () => {
   const inDays = (days: number) => new Date(now + days * dayMs).toISOString();
 
   before(async () => {
-    api = await startApi({ projections: true, worker: true, clock: () => new Date(now) });
+    api = await startApi({ projections: true, worker: true, standIns: true, clock: () => new Date(now) });
   });
   after(() => api?.stop());
 
@@ -92,6 +93,22 @@ describe("privacy over HTTP", () => {
       expect((await cleo.put("/client-data/profile", { body: { about: "still here" } })).status).to.equal(200);
     });
 
+    it("is told of by mail, once, in the customer's language", async () => {
+      const boxes = inboxes(api);
+      const lea = await signedIn("lea", { email: "lea@example.com", name: "Lea" });
+      await lea.put("/client-data/profile", { body: { language: "de-AT" } });
+      await boxes.control("mail", "refuse", { code: 451, times: 1, at: "data" });
+      const asked = await lea.post(erasure);
+      await api.settled();
+      const mails = await boxes.mailsTo("lea@example.com");
+      expect(mails.map(({ subject }) => subject)).to.deep.equal(["Ihr Konto wird gelöscht"]);
+      const day = new Date(asked.body.data.effectiveAt);
+      const words = new Intl.DateTimeFormat("de-DE", { dateStyle: "long", timeZone: "UTC" }).format(day);
+      expect(mails[0]?.text).to.include(`am ${words} endgültig gelöscht`);
+      const [told] = (await api.newEvents("0".repeat(20), profileOf("lea"))).slice(-1);
+      expect(told?.data).to.deep.equal({ effectiveAt: asked.body.data.effectiveAt, outcome: "sent" });
+    });
+
     it("wants a sign-in not older than ten minutes", async () => {
       await registered("dora");
       const mark = await api.mark();
@@ -128,9 +145,11 @@ describe("privacy over HTTP", () => {
       const fay = await registered("fay");
       await fay.post(erasure);
       await api.settled();
-      expect((await api.newEvents("0".repeat(20), profileOf("fay"))).at(-1)?.type).to.equal(
-        "privacy.ErasureRequested.v1",
-      );
+      // There is no address to tell it to.
+      const [told] = (await api.newEvents("0".repeat(20), profileOf("fay"))).slice(-1);
+      expect([told?.type, told?.data]).to.deep.equal([
+        ...["privacy.ErasureAnnounced.v1", { effectiveAt: inDays(14), outcome: "failed" }],
+      ]);
       now += 14 * dayMs;
       await api.settled();
       const types = (await api.eventStore.readStream(profileOf("fay"))).map(({ type }) => type);

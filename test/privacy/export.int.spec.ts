@@ -7,6 +7,7 @@ import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } fro
 import { eicar } from "../../embedded/providers/clamav.js";
 import { type Answer, type Caller, startApi, type TestApi } from "../support/api.js";
 import { postForm, samples } from "../support/forms.js";
+import { inboxes } from "../support/inboxes.js";
 import { unzip } from "../support/zip.js";
 
 const exports_ = "/client-data/privacy/export";
@@ -28,7 +29,7 @@ describe("export of everything", () => {
     const options = { projections: true, worker: true, standIns: true };
     api = await startApi({ ...options, clock: () => new Date(now), settings });
     storage = createObjectStorage(readEnvironment(objectStorageEnvironment, api.environment));
-    ada = await signedIn("ada");
+    ada = await signedIn("ada", { email: "ada@export.example" });
     await furnish("ada", ada);
   });
   after(() => api?.stop());
@@ -149,6 +150,12 @@ describe("export of everything", () => {
       expect([...files.keys()]).to.include(decodeURIComponent(path));
     }
     expect(page).to.include(">bills/2026/Straße.pdf</a>");
+  });
+
+  it("is told of by mail, without the link", async () => {
+    const [mail, ...more] = await inboxes(api).mailsTo("ada@export.example");
+    expect([mail?.subject, more]).to.deep.equal(["Die Kopie Ihrer Daten liegt bereit", []]);
+    expect(mail?.text).to.not.match(/https?:/);
   });
 
   it("stands among the customer's exports, and nobody else finds it", async () => {

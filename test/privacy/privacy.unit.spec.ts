@@ -6,10 +6,12 @@ import {
   AccountLocked,
   AccountUnlocked,
   CustomerErased,
+  ErasureAnnounced,
   ErasureBegun,
   ErasureCancelled,
   ErasurePostponed,
   ErasureRequested,
+  ExportAnnounced,
   ExportExpired,
   ExportReady,
   ExportRequested,
@@ -201,6 +203,20 @@ describe("privacy decider", () => {
       privacy.given(registered, asked, requested).when(finish).then(ready);
     });
 
+    it("is told of once, and so is an erasure", () => {
+      const tellExport = { type: "RecordExportAnnounced", exportId: "e1", outcome: "sent" } as const;
+      const { expiresAt } = ready.data;
+      privacy
+        .given(registered, asked, ready)
+        .when(tellExport)
+        .then(ExportAnnounced.create({ exportId: "e1", expiresAt, outcome: "sent" }));
+      privacy.given(registered, asked).when(tellExport).thenNothing();
+      const tell = { type: "RecordErasureAnnounced", effectiveAt: inGrace, outcome: "failed" } as const;
+      const told = ErasureAnnounced.create({ effectiveAt: inGrace, outcome: "failed" });
+      privacy.given(registered, requested).when(tell).then(told);
+      privacy.given(registered, requested, ErasureCancelled.create({})).when(tell).thenNothing();
+    });
+
     it("that nobody asked for is not completed, and does not expire", () => {
       privacy.given(registered).when(finish).thenRefused("EXPORT_NOT_FOUND");
       privacy.given(registered, asked, ready).when(finish).thenNothing();
@@ -275,7 +291,11 @@ describe("privacy read model and duties", () => {
         ([id, { duty, dueAt }]) => [id, duty, dueAt],
       );
     const erasure = "privacy.erasure";
-    expect(due(registered, requested)).to.deep.equal([[erasure, "privacy-erase", inGrace]]);
+    const told = ErasureAnnounced.create({ effectiveAt: inGrace, outcome: "sent" });
+    expect(due(registered, requested)).to.deep.equal([
+      [erasure, "privacy-announce-erasure", "2026-03-01T09:01:00.000Z"],
+    ]);
+    expect(due(registered, requested, told)).to.deep.equal([[erasure, "privacy-erase", inGrace]]);
     expect(due(registered, requested, ErasureCancelled.create({}))).to.deep.equal([]);
     expect(due(registered, requested, begun)).to.deep.equal([[erasure, "privacy-erase", "2026-03-01T09:02:00.000Z"]]);
     expect(due(registered, requested, begun, erased)).to.deep.equal([]);
@@ -284,7 +304,9 @@ describe("privacy read model and duties", () => {
     expect(due(registered, requested, postponed)).to.deep.equal([[erasure, "privacy-erase", later]]);
     const row = "privacy.export-e1";
     expect(due(exported)).to.deep.equal([[row, "privacy-export", "2026-03-01T09:00:00.000Z"]]);
-    expect(due(exported, ready)).to.deep.equal([[row, "privacy-export-expire", inGrace]]);
+    expect(due(exported, ready)).to.deep.equal([[row, "privacy-announce-export", "2026-03-01T09:01:00.000Z"]]);
+    const announced = ExportAnnounced.create({ exportId: "e1", expiresAt: inGrace, outcome: "failed" });
+    expect(due(exported, ready, announced)).to.deep.equal([[row, "privacy-export-expire", inGrace]]);
     expect(due(exported, ready, ExportExpired.create({ exportId: "e1" }))).to.deep.equal([]);
   });
 });
