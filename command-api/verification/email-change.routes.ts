@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { streams } from "#domain/core/identifiers.js";
+import { maskedEmail } from "#domain/core/masking.js";
 import { rejection } from "#domain/core/rejection.js";
 import { emailClaimStream } from "#domain/profile/email-claim.decider.js";
 import { type SagaPort, settleEmailChange } from "#domain/profile/email-change.saga.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { normalEmail, profileDataSchema } from "#domain/profile/profile.policy.js";
-import { maskedEmail, pendingSchema } from "#domain/verification/verification.policy.js";
+import { pendingSchema } from "#domain/verification/verification.policy.js";
 import { type CommandContext, CommandRejected } from "#infrastructure/command-handler.js";
 import { principalOf } from "#infrastructure/http/principal.js";
 import { sendCommandAnswer, sendRecord } from "#infrastructure/http/records.js";

@@ -1,9 +1,10 @@
 import type { Request, Response } from "express";
 import { z } from "zod";
 import { type Owner, streams } from "#domain/core/identifiers.js";
+import { maskedEmail } from "#domain/core/masking.js";
 import { rejection } from "#domain/core/rejection.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
-import { maskedEmail, maskedPhone, pendingSchema } from "#domain/verification/verification.policy.js";
+import { maskedPhone, pendingSchema } from "#domain/verification/verification.policy.js";
 import { CommandRejected } from "#infrastructure/command-handler.js";
 import { principalOf } from "#infrastructure/http/principal.js";
 import { sendCommandAnswer } from "#infrastructure/http/records.js";

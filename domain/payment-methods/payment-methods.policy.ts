@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { maskedEmail } from "../core/masking.js";
 import { type Rejection, rejection } from "../core/rejection.js";
 import { paymentProviders } from "./payment-methods.events.js";
 
@@ -61,12 +62,6 @@ export function failureRejection(failureCode: string, declineCode: string | null
     default:
       return null;
   }
-}
-
-/** An e-mail address that its owner recognises: `a***@example.com`. */
-export function maskedEmail(email: string): string {
-  const at = email.lastIndexOf("@");
-  return at < 1 ? "***" : `${email.slice(0, 1)}***${email.slice(at)}`;
 }
 
 /** What a record shows, from the decider's state or the read model. */

@@ -1,5 +1,6 @@
 import { accept, type Decider, type Decision, refuse, unreachable } from "../core/decider.js";
 import type { VerificationChannel } from "../core/identifiers.js";
+import { maskedEmail } from "../core/masking.js";
 import { rejection } from "../core/rejection.js";
 import {
   AttemptFailed,
@@ -20,7 +21,6 @@ import {
   isLive,
   isSend,
   type Ledger,
-  maskedEmail,
   nextSendAt,
   stoppedUntil,
   verificationLimits,

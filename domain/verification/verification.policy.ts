@@ -196,13 +196,6 @@ export function pendingOf(ledger: Ledger, challenge: Challenge, now: Date): Pend
   };
 }
 
-/** An address of which only enough is shown to recognise it: `a***@example.com`. */
-export function maskedEmail(address: string): string {
-  const at = address.lastIndexOf("@");
-  const [first = ""] = address;
-  return `${first}***${address.slice(at)}`;
-}
-
 /** A number of which only enough is shown to recognise it: `+49*******78`. */
 export function maskedPhone(number: string): string {
   return number.slice(0, 3) + "*".repeat(Math.max(0, number.length - 5)) + number.slice(-2);

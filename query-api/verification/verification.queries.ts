@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { emailOfClaim } from "#domain/profile/profile.policy.js";
+import { maskedEmail } from "#domain/core/masking.js";
 import {
   emptyLedger,
   isLive,
-  maskedEmail,
   maskedPhone,
   pendingOf,
   pendingSchema,

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { fold } from "#domain/core/decider.js";
+import { maskedEmail } from "#domain/core/masking.js";
 import { streams } from "#domain/core/identifiers.js";
 import { awaitsPayment } from "#domain/orders/orders.policy.js";
 import { hasCardData } from "#domain/payment-methods/card-data.policy.js";
@@ -20,7 +21,7 @@ import {
   Refreshed,
   Removed,
 } from "#domain/payment-methods/payment-methods.events.js";
-import { expiresAt, expiryTodo, maskedEmail } from "#domain/payment-methods/payment-methods.policy.js";
+import { expiresAt, expiryTodo } from "#domain/payment-methods/payment-methods.policy.js";
 import {
   letGo,
   type SagaHands,

@@ -2,6 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { fold } from "#domain/core/decider.js";
 import { streams } from "#domain/core/identifiers.js";
+import { maskedEmail } from "#domain/core/masking.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { DestinationVerified, EmailChanged, Registered, Updated } from "#domain/profile/profile.events.js";
 import { verificationDecider } from "#domain/verification/verification.decider.js";
@@ -16,7 +17,7 @@ import {
   Verified,
   Voided,
 } from "#domain/verification/verification.events.js";
-import { maskedEmail, maskedPhone, pendingOf } from "#domain/verification/verification.policy.js";
+import { maskedPhone, pendingOf } from "#domain/verification/verification.policy.js";
 import { isCodeOf, verificationCode } from "#domain/verification/verification-code.js";
 import { verificationDuties } from "#projectors/verification/verification.duties.js";
 import { verificationProjection } from "#projectors/verification/verification.projection.js";
