@@ -171,12 +171,13 @@ const otherAddresses: Record<string, Record<string, string>> = {
   },
 };
 
-/** What the people did themselves. */
 /** What Stripe's page would have collected, by the names of its test methods; never in an account somebody gave us. */
 const testCards =
   process.env.STRIPE_SECRET_KEY || process.env.STRIPE_API_BASE || process.env.ORG_SETTINGS_FILE
     ? []
     : ["pm_card_visa", "pm_card_mastercard"];
+
+/** What the people put on their wishlists. */
 const wishes = ["scale-brew", "travel-press", "beans-decaf-500g"];
 
 /**
