@@ -74,6 +74,33 @@ const walletEntries = [
 
 const dayMs = 24 * 3600 * 1000;
 
+const weekdayHours = (...hours: { start: string; end: string }[]) =>
+  Object.fromEntries(["mon", "tue", "wed", "thu", "fri"].map((day) => [day, hours]));
+
+/** What can be booked: a person's advice, and a course with places for six. */
+const bookable = [
+  {
+    id: "consultation",
+    definition: { title: "Coffee consultation", durationMinutes: 30, slotStepMinutes: 30, cancelNoticeMinutes: 120 },
+    resource: {
+      name: "Mara, barista",
+      timezone: "America/New_York",
+      weeklyHours: weekdayHours({ start: "09:00", end: "12:00" }, { start: "13:00", end: "17:00" }),
+    },
+  },
+  {
+    id: "latte-art",
+    definition: {
+      ...{ title: "Latte art course", durationMinutes: 120, slotStepMinutes: 60, bufferMinutes: 30, maxPartySize: 4 },
+      ...{ priceMinor: 6_500, currency: "USD", minNoticeMinutes: 60, cancelNoticeMinutes: 1_440 },
+    },
+    resource: {
+      ...{ name: "Training kitchen", timezone: "America/New_York", capacity: 6 },
+      weeklyHours: { fri: [{ start: "16:00", end: "21:00" }], sat: [{ start: "10:00", end: "18:00" }] },
+    },
+  },
+] as const;
+
 /** Everything the shop tells of these people, as lines of a batch. */
 function platformLines(now: Date): Line[] {
   const revision = { sourceRevision: 1 };
@@ -87,7 +114,15 @@ function platformLines(now: Date): Line[] {
       body: { ...revision, name, slug: id, priceMinor: price * 100, currency: "USD", inStock },
     }),
   );
-  return [...catalogue, ...people.flatMap((person, index) => personLines(person, index, at, revision))];
+  const appointments = bookable.flatMap(({ id, definition, resource }): Line[] => [
+    { path: `resources/${id}-1`, body: { ...revision, ...resource } },
+    { path: `definitions/${id}`, body: { ...revision, ...definition, resourceIds: [`${id}-1`] } },
+  ]);
+  return [
+    ...catalogue,
+    ...appointments,
+    ...people.flatMap((person, index) => personLines(person, index, at, revision)),
+  ];
 }
 
 function personLines(

@@ -19,6 +19,7 @@ import { freshness } from "./freshness.bench.js";
 import { growth } from "./growth.bench.js";
 import { longStreams } from "./long-streams.bench.js";
 import { commitRunning, machineFacts } from "./machine.js";
+import { reservations } from "./reservations.bench.js";
 import { wishlist } from "./wishlist.bench.js";
 
 const benchmarks: readonly Benchmark<Benches>[] = [
@@ -30,6 +31,7 @@ const benchmarks: readonly Benchmark<Benches>[] = [
   emmett,
   growth,
   catchUp,
+  reservations,
 ];
 
 function line(row: BenchResult): string {
