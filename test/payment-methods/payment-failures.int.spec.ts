@@ -120,43 +120,10 @@ describe("payment methods when the provider fails", function () {
     });
   }
 
-  it("tells that it is pending where the provider does not answer in five seconds, at whatever step, and ends well", async () => {
-    const hanging = Object.values(steps).flatMap((match) => [
-      { match, mode: "hang-before" as const },
-      { match, mode: "hang-after" as const },
-    ]);
-    const running: {
-      owner: { org: string; customer: string };
-      caller: Caller;
-      body: object;
-      answer: Promise<Answer>;
-    }[] = [];
-    for (const { match, mode } of hanging) {
-      const { owner, caller } = await nobody();
-      const body = { paymentMethodId: await collected({ fingerprint: owner.customer }) };
-      const exact = match.endsWith("/") ? `${match}${body.paymentMethodId}` : match;
-      const before = (await stripe.requests()).filter((one) => one.startsWith(exact)).length;
-      await stripe.fail({ match: exact, mode });
-      running.push({ owner, caller, body, answer: caller.post(path, { body, headers }) });
-      await seen(exact, before + 1);
-    }
-    const answers = await Promise.all(running.map(({ answer }) => answer));
-    expect(answers.map((answer) => [answer.status, status(answer)])).to.deep.equal(hanging.map(() => [202, "pending"]));
-    await later();
-    for (const [index, { owner, caller, body }] of running.entries()) {
-      await expectAgreement(api, stripe, owner);
-      expect((await atStripe(stripe, owner)).attachments, owner.customer).to.equal(1);
-      const again = await caller.post(path, { body, headers });
-      expect([again.status, again.body]).to.deep.equal([202, answers[index]?.body]);
-      const { body: listed } = await caller.get(path);
-      expect(listed.data.map(({ state }: any) => state)).to.deep.equal(["active"]);
-    }
-  });
-
   it("records a decline that comes late as a failure", async () => {
     const { owner, caller } = await nobody();
     const body = { paymentMethodId: "pm_card_chargeDeclined" };
-    await stripe.fail({ match: "POST /v1/payment_methods/", times: 4, mode: "drop-after" });
+    await stripe.fail({ match: `POST /v1/payment_methods/${body.paymentMethodId}/`, times: 4, mode: "drop-after" });
     expect((await caller.post(path, { body, headers })).status).to.equal(202);
     await later();
     await expectAgreement(api, stripe, owner);
@@ -268,6 +235,40 @@ describe("payment methods when the provider fails", function () {
       const live = (await inOurLog(api, owner)).filter((method) => method.status === "active");
       expect(live.map(({ details }) => details?.providerMethodId)).to.deep.equal(own.map((token: any) => token.id));
       expect(own).to.have.length(1);
+    }
+  });
+
+  // The last: what hangs here is tried once more when its time is up, and would meet another test's failures.
+  it("tells that it is pending where the provider does not answer in five seconds, at whatever step, and ends well", async () => {
+    const hanging = Object.values(steps).flatMap((match) => [
+      { match, mode: "hang-before" as const },
+      { match, mode: "hang-after" as const },
+    ]);
+    const running: {
+      owner: { org: string; customer: string };
+      caller: Caller;
+      body: object;
+      answer: Promise<Answer>;
+    }[] = [];
+    for (const { match, mode } of hanging) {
+      const { owner, caller } = await nobody();
+      const body = { paymentMethodId: await collected({ fingerprint: owner.customer }) };
+      const exact = match.endsWith("/") ? `${match}${body.paymentMethodId}` : match;
+      const before = (await stripe.requests()).filter((one) => one.startsWith(exact)).length;
+      await stripe.fail({ match: exact, mode });
+      running.push({ owner, caller, body, answer: caller.post(path, { body, headers }) });
+      await seen(exact, before + 1);
+    }
+    const answers = await Promise.all(running.map(({ answer }) => answer));
+    expect(answers.map((answer) => [answer.status, status(answer)])).to.deep.equal(hanging.map(() => [202, "pending"]));
+    await later();
+    for (const [index, { owner, caller, body }] of running.entries()) {
+      await expectAgreement(api, stripe, owner);
+      expect((await atStripe(stripe, owner)).attachments, owner.customer).to.equal(1);
+      const again = await caller.post(path, { body, headers });
+      expect([again.status, again.body]).to.deep.equal([202, answers[index]?.body]);
+      const { body: listed } = await caller.get(path);
+      expect(listed.data.map(({ state }: any) => state)).to.deep.equal(["active"]);
     }
   });
 });
