@@ -239,8 +239,8 @@ function watchForStall(req: Request, parser: busboy.Busboy, onStall: () => void)
   let since = performance.now();
   return setInterval(() => {
     const now = performance.now();
-    // While the object store is the slow one, nobody reads.
-    if (req.socket.bytesRead !== seen || req.complete || parser.writableNeedDrain) since = now;
+    // What the parser still holds waits for the object store: then nobody reads, and the client is not to blame.
+    if (req.socket.bytesRead !== seen || req.complete || parser.writableLength > 0) since = now;
     seen = req.socket.bytesRead;
     if (now - since > stallMs) onStall();
   }, 1_000);

@@ -2,6 +2,7 @@ import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { Client, CopyConditions } from "minio";
 import type { Environment } from "./environment.js";
 import { createUploads, partSize, type Upload } from "./object-storage-uploads.js";
@@ -79,8 +80,10 @@ export function steadyLinkPeriod(): string {
 }
 
 /** A connection on which nothing moves for so long is given up; one call may take longer. */
-const silenceMs = 10_000;
-const callMs = 30_000;
+const silenceMs = 15_000;
+const callMs = 40_000;
+/** What fails sooner than this is tried once more: a connection that was closed while it lay idle, a hiccup. */
+const quickMs = 2_000;
 
 /** The object store of files and attachments, over any S3. Nothing is connected before the first call. */
 export function createObjectStorage(
@@ -92,8 +95,8 @@ export function createObjectStorage(
   const client = clientFor(environment.S3_ENDPOINT, environment);
   // What is signed for devices must name the host that they reach the store at.
   const signer = clientFor(environment.S3_PUBLIC_ENDPOINT ?? environment.S3_ENDPOINT, environment);
-  const guarded = createProviderCall({ provider: "object-storage", timeoutMs: callMs });
-  const call = <Result>(work: () => Promise<Result>) => guarded(() => work().catch(fail));
+  const guarded = createProviderCall({ provider: "object-storage", timeoutMs: callMs, attempts: 1 });
+  const call = <Result>(work: () => Promise<Result>) => guarded(() => twiceIfQuick(work).catch(fail));
 
   const sign = (key: string, seconds: number, from: Date, { method = "GET", ...options }: LinkOptions) =>
     signer.presignedUrl(method, bucket, key, seconds, overrides(options), from);
@@ -206,14 +209,27 @@ function clientFor(
 
 /** Connections that break when nothing moves: the client itself would wait for ever. */
 function impatientAgent(useSSL: boolean): HttpAgent {
-  const agent = useSSL ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  // As the agent's own option it also holds for connections that are used again.
+  const options = { keepAlive: true, timeout: silenceMs };
+  const agent = useSSL ? new HttpsAgent(options) : new HttpAgent(options);
   const connect = agent.createConnection.bind(agent);
   agent.createConnection = (options, callback) => {
     const socket = connect(options, callback) as Socket | undefined;
-    socket?.setTimeout(silenceMs, () => socket.destroy(new Error("the object store fell silent")));
+    socket?.on("timeout", () => socket.destroy(new Error("the object store fell silent")));
     return socket;
   };
   return agent;
+}
+
+async function twiceIfQuick<Result>(work: () => Promise<Result>): Promise<Result> {
+  const started = performance.now();
+  try {
+    return await work();
+  } catch (error) {
+    if (performance.now() - started > quickMs) throw error;
+    await delay(100);
+    return work();
+  }
 }
 
 function overrides({ contentType, disposition }: LinkOptions): Record<string, string> {

@@ -5,9 +5,12 @@ import type { HttpStandIn, StandInServer } from "./stand-in.js";
 /** The test file of the anti-virus industry, in two parts so that no scanner finds this file. */
 export const eicar = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR", "-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].join("");
 
-/** A scan that goes wrong: an answer of ERROR, a broken connection, silence, or a verdict that comes late. */
+/**
+ * A scan that goes wrong: an answer of ERROR, a broken connection, silence, a verdict that comes late, or one that
+ * waits for `POST /control/clamav/release`.
+ */
 type PlayedScan = {
-  readonly mode: "error" | "drop" | "hang" | "slow";
+  readonly mode: "error" | "drop" | "hang" | "slow" | "hold";
   readonly times: number;
   readonly delayMs?: number;
 };
@@ -27,6 +30,7 @@ const streamLimit = 100 * 1024 * 1024;
  */
 export async function startClamav(port: number): Promise<ClamavServer> {
   let played: PlayedScan[] = [];
+  let held: (() => void)[] = [];
   const scans = { begun: 0, ended: 0 };
   const sockets = new Set<Socket>();
 
@@ -59,6 +63,7 @@ export async function startClamav(port: number): Promise<ClamavServer> {
         if (failure?.mode === "drop") socket.resetAndDestroy();
         else if (failure?.mode === "error") say("Can't allocate memory ERROR");
         else if (failure?.mode === "slow") setTimeout(() => say(verdict), failure.delayMs ?? 0).unref();
+        else if (failure?.mode === "hold") held.push(() => say(verdict));
         else if (failure === undefined) say(verdict);
       },
     });
@@ -83,11 +88,15 @@ export async function startClamav(port: number): Promise<ClamavServer> {
     actions: {
       play: (asked) => {
         const { mode, times = 1, delayMs = 0 } = asked as Partial<PlayedScan>;
-        if (!mode || !["error", "drop", "hang", "slow"].includes(mode)) throw new Error("no such failure");
+        if (!mode || !["error", "drop", "hang", "slow", "hold"].includes(mode)) throw new Error("no such failure");
         played.push({ mode, times, delayMs });
       },
       clear: () => {
         played = [];
+      },
+      release: () => {
+        for (const answer of held) answer();
+        held = [];
       },
       scans: () => scans,
     },

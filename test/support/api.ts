@@ -196,7 +196,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       log: commandLog,
       registry: commandRegistry,
     });
-    const commandServer = await listen(commandApp, { host: "127.0.0.1", port: 0 });
+    const commandServer = await listen(commandApp, { host: "127.0.0.1", port: 0, requestTimeoutMs: 300_000 });
     cleanUp.push(() => commandServer.close(0));
 
     const queryLog = createLogger({ service: "query-api", level: "debug", destination });
