@@ -209,7 +209,6 @@ function clientFor(
 
 /** Connections that break when nothing moves: the client itself would wait for ever. */
 function impatientAgent(useSSL: boolean): HttpAgent {
-  // As the agent's own option it also holds for connections that are used again.
   const options = { keepAlive: true, timeout: silenceMs };
   const agent = useSSL ? new HttpsAgent(options) : new HttpAgent(options);
   const connect = agent.createConnection.bind(agent);
@@ -217,6 +216,12 @@ function impatientAgent(useSSL: boolean): HttpAgent {
     const socket = connect(options, callback) as Socket | undefined;
     socket?.on("timeout", () => socket.destroy(new Error("the object store fell silent")));
     return socket;
+  };
+  const reuse = agent.reuseSocket.bind(agent);
+  agent.reuseSocket = (socket, request) => {
+    reuse(socket, request);
+    // While it lay idle it had the time that the store's `Keep-Alive` gave it, and Node leaves it at that.
+    (socket as Socket).setTimeout(silenceMs);
   };
   return agent;
 }
