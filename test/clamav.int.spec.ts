@@ -1,8 +1,13 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { expect } from "chai";
 import { ProviderUnavailable } from "#infrastructure/providers/provider-call.js";
 import { createScanner, type Scanner } from "#infrastructure/providers/clamav.js";
+import { pickPorts } from "../embedded/ports.js";
 import { type ClamavServer, eicar, startClamav } from "../embedded/providers/clamav.js";
+import { clamd, serve } from "./support/outside-programs.js";
 
 describe("scanner", () => {
   let clamav: ClamavServer;
@@ -60,5 +65,45 @@ describe("scanner", () => {
     );
     const nobody = createScanner("tcp://127.0.0.1:1", { timeoutMs: 700 });
     await failureOf(nobody.scan(async () => Readable.from([Buffer.from("x")])));
+  });
+
+  it("understands a real clamd", async function () {
+    this.timeout(280_000);
+    const found = await clamd();
+    if (found === undefined) {
+      console.log("    skipped: clamd needs Debian's apt, or a clamd in the cache, and there is neither");
+      return;
+    }
+    const folder = await mkdtemp(join(tmpdir(), "client-data-clamd-"));
+    await mkdir(join(folder, "database"));
+    // One signature of our own: the real database takes a gigabyte of memory.
+    const signature = `Eicar-Test-Signature:0:*:${Buffer.from(eicar).toString("hex")}\n`;
+    await writeFile(join(folder, "database", "local.ndb"), signature);
+    const { clamav: port } = await pickPorts(["clamav"]);
+    const lines = [
+      `TCPSocket ${port}`,
+      "TCPAddr 127.0.0.1",
+      `DatabaseDirectory ${join(folder, "database")}`,
+      `TemporaryDirectory ${folder}`,
+      "Foreground yes",
+      "StreamMaxLength 1M",
+      ...(process.getuid?.() === 0 ? ["User root"] : []),
+    ];
+    await writeFile(join(folder, "clamd.conf"), `${lines.join("\n")}\n`);
+    const { program, env } = found;
+    const stop = await serve(program, ["--config-file", join(folder, "clamd.conf")], { port, env, cwd: folder });
+    try {
+      const real = createScanner(`tcp://127.0.0.1:${port}`, { timeoutMs: 20_000 });
+      const scanned = (...chunks: Buffer[]) => real.scan(async () => Readable.from(chunks));
+      expect(await scanned(Buffer.from("hello"))).to.deep.equal({ kind: "clean" });
+      const verdict = await scanned(Buffer.alloc(70_000, "x"), Buffer.from(eicar));
+      expect(verdict).to.have.property("kind", "infected");
+      expect(verdict).to.have.property("signature").that.matches(/Eicar/);
+      const large = Array.from({ length: 40 }, () => Buffer.alloc(64 * 1024, "x"));
+      expect(await scanned(...large).catch((error: unknown) => error)).to.deep.equal({ kind: "unscannable" });
+    } finally {
+      await stop();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
