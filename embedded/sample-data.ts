@@ -1,5 +1,6 @@
 import type { StackFile } from "./stack.js";
 import { type Person, people } from "./people.js";
+import { sampleFiles } from "./sample-files.js";
 
 /**
  * Believable customers for a new, empty stack: what a shop would have told us of them, through `/internal/ingest/batch`,
@@ -261,6 +262,14 @@ export async function loadSampleData(stack: StackFile, now = new Date()): Promis
         positions.push(saved.headers.get("x-log-position"));
         await saved.body?.cancel();
       }
+      for (const { name, location, type, bytes } of sampleFiles(person?.name ?? "")) {
+        const form = new FormData();
+        form.append("location", location);
+        form.append("file", new Blob([bytes], { type }), name);
+        const kept = await call("POST", `${stack.gateway}/client-data/files/upload`, stack.org, token, { body: form });
+        positions.push(kept.headers.get("x-log-position"));
+        await kept.body?.cancel();
+      }
       const seen = await call("GET", `${stack.gateway}/client-data/dashboard`, stack.org, token, {
         headers: { "x-min-log-position": positions.filter(Boolean).join(","), prefer: "wait=10" },
       });
@@ -274,7 +283,7 @@ async function call(
   url: string,
   org: string,
   token: string,
-  options: { contentType?: string; body?: string; headers?: Record<string, string> },
+  options: { contentType?: string; body?: string | FormData; headers?: Record<string, string> },
 ): Promise<Response> {
   const response = await fetch(url, {
     method,
