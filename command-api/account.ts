@@ -30,7 +30,8 @@ export function createAccountGuard(deps: {
     if (!principal) return; // a service acts on accounts of others
     const stream = streams.profile(principal.owner);
     const { state } = await commands.load({ decider: privacyDecider, stream, maxAgeMs: accountMaxAgeMs });
-    if (!mayAct(state.standing) && !route.whileLocked) throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
+    if (!mayAct(state.standing) && !route.whileLocked)
+      throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
     if (state.known) return;
     const { email, name } = principal.claims;
     const commandId = randomUUID();

@@ -6,7 +6,9 @@ import { expect } from "chai";
 import { areas } from "#domain/core/identifiers.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
-const top = ["domain", "infrastructure", "command-api", "query-api", "projectors", "gateway", "embedded", "test"];
+const top = [
+  ...["domain", "sagas", "infrastructure", "command-api", "query-api", "projectors", "gateway", "embedded", "test"],
+];
 const readSideOnly = ["dashboard", "all", "activity", "changes"];
 const areaWords = new Set([...Object.keys(areas), ...readSideOnly]);
 
@@ -116,9 +118,29 @@ describe("architecture: who may import whom", () => {
         under("command-api")(to) ||
         under("infrastructure")(to) ||
         under("domain")(to) ||
+        under("sagas")(to) ||
         document(to) ||
         to === "projectors/runner/projection.ts",
     );
+    expect(found).to.deep.equal([]);
+  });
+
+  it("keeps sagas to deciders, plumbing and documents: whoever runs them is not their business", () => {
+    const found = breaches(
+      under("sagas"),
+      ({ from, to }) =>
+        under("domain/core")(to) ||
+        (under("domain")(to) && areaOf(to) === areaOf(from)) ||
+        (under("sagas")(to) && areaOf(to) === areaOf(from)) ||
+        under("infrastructure")(to) ||
+        document(to) ||
+        to === "projectors/runner/projection.ts",
+    );
+    expect(found).to.deep.equal([]);
+  });
+
+  it("lets the worker share with the command API what both run, the sagas, and nothing else", () => {
+    const found = breaches(under("projectors"), ({ to }) => !under("command-api")(to) && !under("query-api")(to));
     expect(found).to.deep.equal([]);
   });
 
@@ -164,7 +186,7 @@ describe("architecture: one word finds the whole feature", () => {
   it("spells the area the same in every folder", () => {
     const technical = new Set(["core", "runner", "cli", "http", "providers", "messages"]);
     const strange = sources
-      .filter((file) => /^(domain|command-api|query-api|projectors)\/[^/]+\//.test(file))
+      .filter((file) => /^(domain|sagas|command-api|query-api|projectors)\/[^/]+\//.test(file))
       .filter((file) => areaOf(file) === null && !technical.has(file.split("/")[1] ?? ""));
     expect(strange).to.deep.equal([]);
   });

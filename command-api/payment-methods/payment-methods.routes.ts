@@ -17,7 +17,7 @@ import {
   paymentMethodDataSchema,
   paymentMethodLimits,
 } from "#domain/payment-methods/payment-methods.policy.js";
-import { providerCustomer } from "#domain/payment-methods/payment-methods.saga.js";
+import { providerCustomer } from "#sagas/payment-methods/payment-methods.saga.js";
 import { CommandRejected, type Handled } from "#infrastructure/command-handler.js";
 import { expectedVersion, versionGuard } from "#infrastructure/http/etags.js";
 import { principalOf } from "#infrastructure/http/principal.js";

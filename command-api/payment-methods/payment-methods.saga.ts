@@ -7,7 +7,7 @@ import {
   sagaHands,
   sagaSteps,
   settleAttach,
-} from "#domain/payment-methods/payment-methods.saga.js";
+} from "#sagas/payment-methods/payment-methods.saga.js";
 import type { CommandContext, Handled } from "#infrastructure/command-handler.js";
 import { ProviderFault } from "#infrastructure/providers/provider-call.js";
 import type { CommandDependencies } from "../dependencies.js";

@@ -13,8 +13,8 @@ import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { id, parseBody, parseParams } from "#infrastructure/http/validation.js";
 import type { CommandDependencies } from "../dependencies.js";
 import { commandIdOf } from "../idempotency.js";
-import { holdIdOf, releaseHold, slotbookContext } from "./booking.saga.js";
-import { findOffer, withRoom } from "./offer.lookup.js";
+import { holdIdOf, releaseHold, slotbookContext } from "#sagas/reservations/booking.saga.js";
+import { findOffer, withRoom } from "#sagas/reservations/offer.lookup.js";
 import { bookingFields, othersTo, roomWish, startOf } from "./reservations.routes.js";
 
 const holdBody = z.strictObject(bookingFields);

@@ -30,8 +30,8 @@ import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { ianaZone, id, parseBody, parseParams, parseQuery, text, version } from "#infrastructure/http/validation.js";
 import type { CommandDependencies } from "../dependencies.js";
 import { commandIdOf } from "../idempotency.js";
-import { placeOfHold, releaseLeft, settleWish } from "./booking.saga.js";
-import { alternativesTo, findOffer, slotbookOf, withRoom } from "./offer.lookup.js";
+import { placeOfHold, releaseLeft, settleWish } from "#sagas/reservations/booking.saga.js";
+import { alternativesTo, findOffer, slotbookOf, withRoom } from "#sagas/reservations/offer.lookup.js";
 
 const time = () => z.iso.datetime({ offset: true, message: "must be an RFC 3339 time with an offset" }).max(40);
 

@@ -23,8 +23,8 @@ import { slotBlockDocument } from "#projectors/reservations/slot-block.document.
 import { type DocumentDefinition, documentId, type Stored } from "#projectors/runner/projection.js";
 import type { CommandDependencies } from "../dependencies.js";
 import { internalRoutes } from "../internal.js";
-import { releaseLeft, slotbookContext } from "./booking.saga.js";
-import { findResource, slotbookOf } from "./offer.lookup.js";
+import { releaseLeft, slotbookContext } from "#sagas/reservations/booking.saga.js";
+import { findResource, slotbookOf } from "#sagas/reservations/offer.lookup.js";
 import { book, bookingFields, reservationOf, settled, toRecord } from "./reservations.routes.js";
 
 const bookBody = z.strictObject({

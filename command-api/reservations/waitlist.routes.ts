@@ -14,8 +14,8 @@ import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { id, instant, parseBody, parseParams } from "#infrastructure/http/validation.js";
 import type { CommandDependencies } from "../dependencies.js";
 import { commandIdOf } from "../idempotency.js";
-import { releaseHold } from "./booking.saga.js";
-import { findOffer } from "./offer.lookup.js";
+import { releaseHold } from "#sagas/reservations/booking.saga.js";
+import { findOffer } from "#sagas/reservations/offer.lookup.js";
 import { partySizeInput } from "./reservations.routes.js";
 
 const moment = z

@@ -3,7 +3,7 @@ import { streams } from "#domain/core/identifiers.js";
 import { maskedEmail } from "#domain/core/masking.js";
 import { rejection } from "#domain/core/rejection.js";
 import { emailClaimStream } from "#domain/profile/email-claim.decider.js";
-import { type SagaPort, settleEmailChange } from "#domain/profile/email-change.saga.js";
+import { type SagaPort, settleEmailChange } from "#sagas/profile/email-change.saga.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { normalEmail, profileDataSchema } from "#domain/profile/profile.policy.js";
 import { pendingSchema } from "#domain/verification/verification.policy.js";

@@ -1,7 +1,7 @@
 import { type Owner, ownerOfKey, streams } from "#domain/core/identifiers.js";
 import { type PaymentMethodsState, paymentMethodsDecider } from "#domain/payment-methods/payment-methods.decider.js";
 import { type PaymentProviderName, paymentProviders } from "#domain/payment-methods/payment-methods.events.js";
-import { letGo, type SagaHands, sagaHands, settleAttach } from "#domain/payment-methods/payment-methods.saga.js";
+import { letGo, type SagaHands, sagaHands, settleAttach } from "#sagas/payment-methods/payment-methods.saga.js";
 import { IntegrationNotConfigured, ProviderFault } from "#infrastructure/providers/provider-call.js";
 import { dutyContext } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { streams } from "#domain/core/identifiers.js";
 import { emailClaimDecider, emailClaimStream } from "#domain/profile/email-claim.decider.js";
-import { claimEmail, releaseEmail, type SagaPort } from "#domain/profile/email-change.saga.js";
+import { claimEmail, releaseEmail, type SagaPort } from "#sagas/profile/email-change.saga.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { EmailChanged, type ProfileEvent, Registered, Updated } from "#domain/profile/profile.events.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";

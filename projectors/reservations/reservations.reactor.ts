@@ -3,7 +3,7 @@ import { reservationsDecider } from "#domain/reservations/reservations.decider.j
 import { Cancelled, Moved } from "#domain/reservations/reservations.events.js";
 import { slotbookDecider } from "#domain/reservations/slotbook.decider.js";
 import { CommandRejected } from "#infrastructure/command-handler.js";
-import { leftBehind, releaseHold, releasePlace, settleWish } from "../../command-api/reservations/booking.saga.js";
+import { leftBehind, releaseHold, releasePlace, settleWish } from "#sagas/reservations/booking.saga.js";
 import { causeOf, dutyContext, reactionContext, systemCommandId } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
 import type { DutyPerformer } from "../runner/duties.js";

@@ -18,8 +18,8 @@ import {
 import { type Bookable, candidateOf, startsOn } from "#domain/reservations/slots.policy.js";
 import { type CommandContext, CommandRejected } from "#infrastructure/command-handler.js";
 import { live } from "#infrastructure/read-models.js";
-import { holdIdOf, releaseHold, slotbookContext } from "../../command-api/reservations/booking.saga.js";
-import { findOffer, slotbookOf } from "../../command-api/reservations/offer.lookup.js";
+import { holdIdOf, releaseHold, slotbookContext } from "#sagas/reservations/booking.saga.js";
+import { findOffer, slotbookOf } from "#sagas/reservations/offer.lookup.js";
 import { causeOf, reactionContext } from "../runner/command-context.js";
 import type { Stored } from "../runner/projection.js";
 import type { Reactor } from "../runner/reactor.js";

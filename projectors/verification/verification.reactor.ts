@@ -1,6 +1,6 @@
 import { streams, type VerificationChannel } from "#domain/core/identifiers.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
-import { settleEmailChange } from "#domain/profile/email-change.saga.js";
+import { settleEmailChange } from "#sagas/profile/email-change.saga.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { EmailChanged, type ProfileEvent, Updated } from "#domain/profile/profile.events.js";
 import { verificationDecider } from "#domain/verification/verification.decider.js";

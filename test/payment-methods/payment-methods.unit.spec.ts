@@ -22,16 +22,11 @@ import {
   Removed,
 } from "#domain/payment-methods/payment-methods.events.js";
 import { expiresAt, expiryTodo } from "#domain/payment-methods/payment-methods.policy.js";
-import {
-  letGo,
-  type SagaHands,
-  type SagaProvider,
-  settleAttach,
-} from "#domain/payment-methods/payment-methods.saga.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
 import { dueWorkProjection } from "#projectors/due-work.js";
 import { paymentMethodDuties } from "#projectors/payment-methods/payment-methods.duties.js";
 import { paymentMethodProjection } from "#projectors/payment-methods/payment-methods.projection.js";
+import { letGo, type SagaHands, type SagaProvider, settleAttach } from "#sagas/payment-methods/payment-methods.saga.js";
 import { placed, specify } from "../support/decider-specification.js";
 import { ada, type Fact, project } from "../support/projection-specification.js";
 

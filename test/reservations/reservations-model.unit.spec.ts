@@ -8,7 +8,7 @@ import { reservationsDecider } from "#domain/reservations/reservations.decider.j
 import { ResourceUpdated } from "#domain/reservations/resource.events.js";
 import { slotbookDecider } from "#domain/reservations/slotbook.decider.js";
 import { type CommandContext, CommandRejected } from "#infrastructure/command-handler.js";
-import { leftBehind, releaseLeft, releasePlace, settleWish } from "../../command-api/reservations/booking.saga.js";
+import { leftBehind, releaseLeft, releasePlace, settleWish } from "#sagas/reservations/booking.saga.js";
 import { placeHold } from "../../command-api/reservations/hold.routes.js";
 import { book, change } from "../../command-api/reservations/reservations.routes.js";
 import { commandIdOf } from "../../command-api/idempotency.js";
@@ -178,13 +178,14 @@ class Run {
    * Runs a command; its refusal's code, or `crashed`. While what died waits to be finished, a rival wants the same
    * slot; then it is finished as the worker would.
    *
-   * @param onCrash told whether the dead command had its place already, before the rival comes
+   * @param onCrash told, before the rival comes, whether the dead command had its place already, and whether the place
+   *   it left was given back
    */
   async attempt(
     step: { readonly crash: number; readonly size: number },
     start: number,
     work: () => Promise<unknown>,
-    onCrash: (claimed: boolean) => void = () => {},
+    onCrash: (claimed: boolean, released: boolean) => void = () => {},
   ): Promise<string | undefined> {
     const { crash, size } = step;
     const before = this.commands.log.length;
@@ -200,7 +201,7 @@ class Run {
     this.commands.crash = null;
     const written = this.commands.log.slice(before).map(({ type }) => type);
     if (outcome === "crashed" && written.length > 0) {
-      onCrash(written.includes("reservations.PlaceClaimed.v1"));
+      onCrash(written.includes("reservations.PlaceClaimed.v1"), written.includes("reservations.PlaceReleased.v1"));
       await this.take({ kind: "book", who: 6, slot: this.indexOf(start), size, off: false, crash: -1 });
     }
     await this.finish();
@@ -289,12 +290,12 @@ class Run {
           step,
           start,
           () => change(this.deps, owner, found, { slot, notes: undefined }, this.context(step.who)),
-          (claimed) => {
+          (claimed, released) => {
             if (!claimed) return;
             placed = true;
             place();
             // Both places are the reservation's until the old one is given back.
-            reference.leaving = { start: old, size: booked.size, booked };
+            reference.leaving = released ? null : { start: old, size: booked.size, booked };
           },
         );
         reference.leaving = null;

@@ -1,11 +1,11 @@
-import { type Owner, streams } from "../core/identifiers.js";
+import { type Owner, streams } from "#domain/core/identifiers.js";
 import {
   isWanted,
   type PaymentMethodsCommand,
   type PaymentMethodsState,
   paymentMethodsDecider,
-} from "./payment-methods.decider.js";
-import type { MethodDetails, PaymentProviderName } from "./payment-methods.events.js";
+} from "#domain/payment-methods/payment-methods.decider.js";
+import type { MethodDetails, PaymentProviderName } from "#domain/payment-methods/payment-methods.events.js";
 
 /**
  * What is done outside the log, step by step. The log is the memory: each step begins by looking at the stream, so a

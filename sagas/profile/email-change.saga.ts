@@ -1,8 +1,8 @@
-import type { Decider, DomainEvent } from "../core/decider.js";
-import { type Owner, streams } from "../core/identifiers.js";
-import type { Rejection } from "../core/rejection.js";
-import { emailClaimDecider } from "./email-claim.decider.js";
-import { type Proof, profileDecider, type ProfileState } from "./profile.decider.js";
+import type { Decider, DomainEvent } from "#domain/core/decider.js";
+import { type Owner, streams } from "#domain/core/identifiers.js";
+import type { Rejection } from "#domain/core/rejection.js";
+import { emailClaimDecider } from "#domain/profile/email-claim.decider.js";
+import { type Proof, profileDecider, type ProfileState } from "#domain/profile/profile.decider.js";
 
 /** What the saga asks of whoever runs it: a request or a reactor, each with command ids of its own. */
 export type SagaPort = {
