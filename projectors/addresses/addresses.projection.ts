@@ -24,6 +24,7 @@ export const addressProjection: Projection<AddressDocument, AddressEvent> = {
 };
 
 function standing(document: Omit<AddressDocument, "standing">): AddressDocument {
-  const defaults = Number(document.isDefaultShipping) + Number(document.isDefaultBilling);
+  // Two defaults of one moment must not change places by their ids: where things are sent comes first.
+  const defaults = 2 * Number(document.isDefaultShipping) + Number(document.isDefaultBilling);
   return { ...document, standing: `${defaults} ${document.modifiedAt}` };
 }
