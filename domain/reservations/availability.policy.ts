@@ -1,5 +1,5 @@
 import { type Occupation, occupancyOf, occupied, remaining } from "./capacity.policy.js";
-import { offsetAt, type Range } from "./opening-hours.js";
+import { type Range, segmentAt } from "./opening-hours.js";
 import { type Bookable, type KnownResource, startsOn } from "./slots.policy.js";
 
 /** What a read model knows to be taken of a resource on one business day. */
@@ -63,15 +63,18 @@ export function freeSlots(
 
 function occupationsOf(day: TakenDay, timezone: string, now: number, reservationId: string | null): Occupation[] {
   const occupations: Occupation[] = [];
-  for (const claim of day.claims) {
-    if (claim.reservationId !== reservationId) occupations.push(occupationOf(claim, timezone));
-  }
-  for (const hold of day.holds) if (hold.until > now) occupations.push(occupationOf(hold, timezone));
+  let segment = { start: 0, end: 0, offset: 0 };
+  const add = (taken: Taken) => {
+    if (taken.start < segment.start || taken.start >= segment.end) segment = segmentAt(timezone, taken.start);
+    occupations.push(occupationOf(taken, timezone, segment.offset));
+  };
+  for (const claim of day.claims) if (claim.reservationId !== reservationId) add(claim);
+  for (const hold of day.holds) if (hold.until > now) add(hold);
   return occupations;
 }
 
-function occupationOf({ start, end, offset, buffer, partySize }: Taken, timezone: string): Occupation {
-  if (offsetAt(timezone, start) === offset * 60_000) return { start, end: end + buffer * 60_000, partySize };
+function occupationOf({ start, end, offset, buffer, partySize }: Taken, timezone: string, known: number): Occupation {
+  if (known === offset * 60_000) return { start, end: end + buffer * 60_000, partySize };
   // The zone's rules have changed since: the wall clock stays.
   const iso = (instant: number) => new Date(instant).toISOString();
   return occupied({ start: iso(start), end: iso(end), timezone, offsetMinutes: offset }, buffer, partySize);

@@ -42,7 +42,12 @@ const zones = new Map<string, IANAZone>();
 
 /** What the zone's wall clock is ahead of UTC at an instant, milliseconds. */
 export function offsetAt(timezone: string, instant: number): number {
-  for (const { end, offset } of chunkOf(timezone, Math.floor(instant / chunkMs))) if (instant < end) return offset;
+  return segmentAt(timezone, instant).offset;
+}
+
+/** The range around an instant in which the zone's wall clock keeps its distance from UTC, as far as it is known. */
+export function segmentAt(timezone: string, instant: number): Range & { readonly offset: number } {
+  for (const segment of chunkOf(timezone, Math.floor(instant / chunkMs))) if (instant < segment.end) return segment;
   throw new RangeError(`not an instant: ${instant}`);
 }
 

@@ -3,7 +3,7 @@ import type { Filter } from "mongodb";
 import { z } from "zod";
 import { orgKey, type OwnerKey, ownerKey } from "#domain/core/identifiers.js";
 import { freeSlots, type FreeSlot, type TakenDay } from "#domain/reservations/availability.policy.js";
-import { addDays, businessDay, dateOf, offsetAt } from "#domain/reservations/opening-hours.js";
+import { addDays, businessDay, dateOf, segmentAt } from "#domain/reservations/opening-hours.js";
 import { shown } from "#domain/reservations/reservation-record.policy.js";
 import { reservationLimits } from "#domain/reservations/reservations.policy.js";
 import { type Bookable, bookable, type KnownResource } from "#domain/reservations/slots.policy.js";
@@ -199,56 +199,70 @@ function jsonOf(
   timezone: string,
   durationMinutes: number,
 ): string {
+  const starts = new WallClock(timezone);
+  const ends = new WallClock(timezone);
   const days: string[] = [];
-  let date = "";
-  let day: string[] = [];
-  const close = () => {
-    if (day.length > 0) days.push(`{"date":"${date}","slots":[${day.join(",")}]}`);
-  };
   const resources = new Map<string, string>();
+  let date = "";
+  let day = "";
   for (const { start, remaining, resourceIds } of slots) {
-    const [onDate, time] = localTime(timezone, start);
-    if (onDate !== date) {
-      close();
-      date = onDate;
-      day = [];
+    const startsAt = starts.show(start);
+    const endsAt = ends.show(start + durationMinutes * 60_000);
+    if (starts.date !== date) {
+      if (day !== "") days.push(`{"date":"${date}","slots":[${day}]}`);
+      date = starts.date;
+      day = "";
     }
-    const [endDate, endTime] = localTime(timezone, start + durationMinutes * 60_000);
     const key = resourceIds.join();
     let where = resources.get(key);
     if (where === undefined) {
       where = JSON.stringify(resourceIds);
       resources.set(key, where);
     }
-    day.push(
-      `{"start":"${onDate}${time}","end":"${endDate}${endTime}","remaining":${remaining},"resourceIds":${where}}`,
-    );
+    const comma = day === "" ? "" : ",";
+    day += `${comma}{"start":"${startsAt}","end":"${endsAt}","remaining":${remaining},"resourceIds":${where}}`;
   }
-  close();
+  if (day !== "") days.push(`{"date":"${date}","slots":[${day}]}`);
   return `{"data":{${JSON.stringify(head).slice(1, -1)},"days":[${days.join(",")}]}}`;
 }
 
-/** Date, and time with offset (`T09:00:00.000+02:00`), as the wall clock shows an instant. */
-function localTime(timezone: string, instant: number): readonly [string, string] {
-  const offset = offsetAt(timezone, instant);
-  const wall = instant + offset;
-  const sinceMidnight = ((wall % dayMs) + dayMs) % dayMs;
-  const midnight = wall - sinceMidnight;
-  let date = dates.get(midnight);
-  if (date === undefined) {
-    if (dates.size > 5_000) dates.clear();
-    date = dateOf(midnight);
-    dates.set(midnight, date);
-  }
-  const seconds = Math.floor(sinceMidnight / 1_000);
-  const time = `T${two(seconds / 3_600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}.000`;
-  const minutes = Math.round(Math.abs(offset) / 60_000);
-  return [date, `${time}${offset < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`];
-}
+/** Shows instants of about the same time as a zone's wall clock does: it remembers the date and the offset. */
+class WallClock {
+  /** Date of the instant shown last. */
+  date = "";
+  readonly #timezone: string;
+  #segment = { start: 0, end: 0, offset: 0 };
+  #midnight = Number.NaN;
+  #ending = "";
 
-const dates = new Map<number, string>();
+  constructor(timezone: string) {
+    this.#timezone = timezone;
+  }
+
+  /** RFC 3339 with the zone's offset: `2026-06-01T09:00:00.000+02:00`. */
+  show(instant: number): string {
+    if (instant < this.#segment.start || instant >= this.#segment.end) {
+      this.#segment = segmentAt(this.#timezone, instant);
+      const minutes = Math.round(Math.abs(this.#segment.offset) / 60_000);
+      const sign = this.#segment.offset < 0 ? "-" : "+";
+      this.#ending = `.000${sign}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
+    }
+    const wall = instant + this.#segment.offset;
+    if (!(wall >= this.#midnight && wall < this.#midnight + dayMs)) {
+      this.date = dateOf(wall);
+      this.#midnight = Date.parse(`${this.date}T00:00Z`);
+    }
+    const seconds = Math.floor((wall - this.#midnight) / 1_000);
+    const time = minutesOfDay[Math.floor(seconds / 60)] ?? "";
+    return `${this.date}T${time}:${two(seconds % 60)}${this.#ending}`;
+  }
+}
 
 function two(value: number): string {
-  const whole = Math.floor(value);
-  return whole < 10 ? `0${whole}` : String(whole);
+  return value < 10 ? `0${value}` : String(value);
 }
+
+const minutesOfDay = Array.from(
+  { length: 24 * 60 },
+  (_, minute) => `${two(Math.floor(minute / 60))}:${two(minute % 60)}`,
+);
