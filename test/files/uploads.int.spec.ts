@@ -8,6 +8,7 @@ import { streams } from "#domain/core/identifiers.js";
 import { objectKeys } from "#domain/files/files.policy.js";
 import { readEnvironment } from "#infrastructure/environment.js";
 import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
+import { fileCleanup } from "#projectors/files/files.reactor.js";
 import { sweepOrphans } from "#projectors/files/orphans.worker.js";
 import { openWorkerDependencies, workerEnvironment } from "#projectors/worker-dependencies.js";
 import { createLogger } from "#infrastructure/log.js";
@@ -288,5 +289,25 @@ describe("uploads when something fails", () => {
     expect(await facts(since)).to.deep.equal(["files.Uploaded.v1", "files.Scanned.v1"]);
     expect((await objects())[0]).to.match(/\/customers\//);
     await child.stop();
+  });
+
+  it("lets go of everything an erased customer had in the object store, and of nobody else's", async () => {
+    expect((await upload(api.commandApi, "a.pdf", 1_000)).status).to.equal(201);
+    const mine = owner();
+    await storage.put(objectKeys.file(mine, "f"), Buffer.from("x"), "text/plain");
+    await storage.put(objectKeys.thumbnail(mine, "f", 128), Buffer.from("x"), "image/webp");
+    // Its name begins like the other's.
+    const neighbour = { org: api.org, customer: `${mine.customer}0` };
+    const others = [objectKeys.file(neighbour, "f"), objectKeys.quarantine(neighbour, "b")];
+    for (const key of others) await storage.put(key, Buffer.from("x"), "text/plain");
+    const { deps, close } = await workerDependencies(() => new Date());
+    try {
+      await fileCleanup(deps).cleanUp(mine);
+      expect(await objects()).to.deep.equal([]);
+      await fileCleanup(deps).cleanUp(mine);
+      for (const key of others) expect(await storage.stat(key)).not.to.equal(null);
+    } finally {
+      await close();
+    }
   });
 });

@@ -198,7 +198,24 @@ describe("profile decider", () => {
         .thenNothing();
     });
 
-    it("refuses a photo as long as there are no files, and lets null clear it", () => {
+    it("takes a photo that was found usable, and lets go of the one whose file is gone", () => {
+      const chosen = Updated.create({ photo: "file-1", previous: { photo: null }, source: "customer" });
+      profile
+        .given(registered)
+        .when({ ...update({ photo: "file-1" }), photoUsable: true })
+        .then(chosen);
+      const letGo = { type: "LetGoOfPhoto", photo: "file-1" } as const;
+      profile
+        .given(registered, chosen)
+        .when(letGo)
+        .then(Updated.create({ photo: null, previous: { photo: "file-1" }, source: "system" }));
+      profile
+        .given(registered, chosen)
+        .when({ ...letGo, photo: "file-2" })
+        .thenNothing();
+    });
+
+    it("refuses a photo that was not found usable, and lets null clear it", () => {
       profile
         .given(registered)
         .when(update({ photo: "file-1" }))
