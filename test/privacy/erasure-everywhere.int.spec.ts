@@ -39,7 +39,7 @@ type Person = ReturnType<typeof person>;
  * of the clean-up; the time of grace is over for them, because the APIs' clock stands 15 days back.
  */
 describe("an erased customer", function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let services: BackingServices;
   let api: TestApi;
   let storage: ObjectStorage;
@@ -199,6 +199,8 @@ describe("an erased customer", function () {
     });
     await ingest(`customers/${customer}`, { email, phone, about });
     await settled();
+    await expecting(202, caller.post("/client-data/verification/email/send"));
+    await expecting(202, caller.post("/client-data/profile/email-change", { body: { newEmail: `new-${email}` } }));
     await expecting(202, caller.post("/client-data/privacy/export"));
     await settled();
   }

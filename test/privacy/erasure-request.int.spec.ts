@@ -72,6 +72,7 @@ describe("privacy over HTTP", () => {
       const bea = await registered("bea");
       const key = { headers: { "idempotency-key": "go" } };
       const first = await bea.post(erasure, key);
+      await api.settled(); // until she has been told of it
       const mark = await api.mark();
       now += 60_000;
       const replayed = await bea.post(erasure, key);
