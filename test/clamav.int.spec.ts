@@ -9,6 +9,8 @@ import { pickPorts } from "../embedded/ports.js";
 import { type ClamavServer, eicar, startClamav } from "../embedded/providers/clamav.js";
 import { clamd, serve } from "./support/outside-programs.js";
 
+const isUnscannable = (verdict: unknown) => (verdict as { kind?: string } | undefined)?.kind === "unscannable";
+
 describe("scanner", () => {
   let clamav: ClamavServer;
   let scanner: Scanner;
@@ -100,7 +102,13 @@ describe("scanner", () => {
       expect(verdict).to.have.property("kind", "infected");
       expect(verdict).to.have.property("signature").that.matches(/Eicar/);
       const large = Array.from({ length: 40 }, () => Buffer.alloc(64 * 1024, "x"));
-      expect(await scanned(...large).catch((error: unknown) => error)).to.deep.equal({ kind: "unscannable" });
+      // clamd answers and closes while we still send: its answer may be lost, and then the file is tried again.
+      let last: unknown;
+      for (let tries = 0; tries < 20 && !isUnscannable(last); tries++) {
+        last = await scanned(...large).catch((error: unknown) => error);
+        if (!isUnscannable(last)) expect(last).to.be.instanceOf(ProviderUnavailable);
+      }
+      expect(last).to.deep.equal({ kind: "unscannable" });
     } finally {
       await stop();
       await rm(folder, { recursive: true, force: true });

@@ -96,7 +96,7 @@ describe("a call to a provider", () => {
     expect([problemOf(words).status, problemOf(words).code, problemOf(words).options]).to.deep.equal([
       502,
       "PROVIDER_ERROR",
-      {},
+      { headers: { "Retry-After": "60" } },
     ]);
     const late = new ProviderUnavailable("sms", { retryAfterSeconds: 30 });
     expect([problemOf(late).status, problemOf(late).options.headers]).to.deep.equal([503, { "Retry-After": "30" }]);

@@ -21,7 +21,7 @@ import { providerCustomer } from "#sagas/payment-methods/payment-methods.saga.js
 import { CommandRejected, type Handled } from "#infrastructure/command-handler.js";
 import { expectedVersion, versionGuard } from "#infrastructure/http/etags.js";
 import { principalOf } from "#infrastructure/http/principal.js";
-import { Problem } from "#infrastructure/http/problem-details.js";
+import { Problem, providerFailed } from "#infrastructure/http/problem-details.js";
 import {
   type CommandAnswer,
   type RecordBody,
@@ -288,7 +288,7 @@ function methodIn(state: PaymentMethodsState, methodId: string): PaymentMethod {
 
 function failure({ failureCode, declineCode }: PaymentMethod): Error {
   const refused = failureRejection(failureCode ?? "", declineCode);
-  return refused ? new CommandRejected(refused) : new Problem(502, "PROVIDER_ERROR");
+  return refused ? new CommandRejected(refused) : providerFailed();
 }
 
 /** Advice of the orders' read model: an order known to be unpaid that names this card keeps it. */

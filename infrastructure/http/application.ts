@@ -20,7 +20,7 @@ import { type DocumentInfo, openApiDocument, serveDocument } from "./openapi.js"
 import { preferredType } from "./media-types.js";
 import { defaultPatienceMs, Patience } from "./patience.js";
 import type { Authenticator, Principal, ServicePrincipal } from "./principal.js";
-import { Problem, type ProblemCode, rejected, sendProblem, unavailable } from "./problem-details.js";
+import { Problem, type ProblemCode, providerFailed, rejected, sendProblem, unavailable } from "./problem-details.js";
 import { assignRequestId, requestIdOf } from "./request-id.js";
 import type { RouteDefinition } from "./routes.js";
 
@@ -263,7 +263,7 @@ export function problemOf(error: unknown): Problem {
     const code = error.provider === "object-storage" ? "STORE_UNAVAILABLE" : "PROVIDER_UNAVAILABLE";
     return unavailable(code, error.retryAfterSeconds ?? 5);
   }
-  if (error instanceof ProviderFault) return new Problem(502, "PROVIDER_ERROR");
+  if (error instanceof ProviderFault) return providerFailed();
   if (error instanceof IntegrationNotConfigured) return new Problem(422, "INTEGRATION_NOT_CONFIGURED");
   // The router could not decode a path: nothing can be there.
   if (error instanceof URIError) return new Problem(404, "ROUTE_NOT_FOUND");

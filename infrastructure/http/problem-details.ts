@@ -104,6 +104,11 @@ export function unavailable(code: ProblemCode, retryAfterSeconds = 1): Problem {
   return new Problem(503, code, { headers: { "Retry-After": String(retryAfterSeconds) } });
 }
 
+/** 502: an outside party gave an answer that we cannot use. Somebody may have to mend it first, so not at once again. */
+export function providerFailed(retryAfterSeconds = 60): Problem {
+  return new Problem(502, "PROVIDER_ERROR", { headers: { "Retry-After": String(retryAfterSeconds) } });
+}
+
 /** 400 for one faulty field of a body or a header. */
 export function invalidField(field: string, code: string, message: string): Problem {
   return new Problem(400, "VALIDATION_FAILED", { errors: [{ field, code, message }] });

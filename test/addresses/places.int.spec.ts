@@ -241,7 +241,8 @@ describe("places, whatever API", () => {
   let customer = 0;
 
   before(async () => {
-    api = await startApi({ standIns: true });
+    // The limits as they are, where other tests are granted all they like.
+    api = await startApi({ standIns: true, settings: { rateLimits: {} } });
   });
   after(() => api?.stop());
   beforeEach(async () => {
@@ -293,12 +294,7 @@ describe("places, whatever API", () => {
     const spend = async (url: string, times: number) =>
       (await Promise.all(Array.from({ length: times }, () => ada.get(url)))).filter(({ status }) => status === 429);
     const token = randomUUID();
-    let many = await spend(`${path}/autocomplete?input=oranien&sessionToken=${token}`, 62);
-    // Where Redis was too late to be asked, a process counts by itself: then another customer's limit tells.
-    for (let other = 1; other <= 4 && many.length === 0; other++) {
-      ada = await api.as(`hasty-${other}`);
-      many = await spend(`${path}/autocomplete?input=oranien&sessionToken=${token}`, 62);
-    }
+    const many = await spend(`${path}/autocomplete?input=oranien&sessionToken=${token}`, 62);
     expect(many).to.have.length(2);
     expect(codeOf(many[0] as Answer)).to.deep.equal([429, "AUTOCOMPLETE_QUOTA"]);
     expect(Number(many[0]?.headers.get("retry-after"))).to.be.within(1, 60);
