@@ -64,9 +64,15 @@ describe("looking for what is due", () => {
     await Promise.all(running.splice(0));
   });
 
-  type Row = { _id: string; duty: string; dueAt: string; owner: string; _deletedAt?: Date };
+  type Row = { _id: string; duty: string; dueAt: string; owner: string; _pos: string; _deletedAt?: Date };
   const rows = () => mongo.db(name).collection<Row>("rows");
-  const row = (_id: string, dueAt: string, duty = "chairs-expire"): Row => ({ _id, duty, dueAt, owner: "acme.ada" });
+  const row = (_id: string, dueAt: string, duty = "chairs-expire"): Row => ({
+    _id,
+    duty,
+    dueAt,
+    owner: "acme.ada",
+    _pos: dueAt,
+  });
   const look = (more: Partial<DutyPollerOptions> = {}, signal = stopping.signal) => {
     const poller = new DutyPoller({
       database: mongo.db(name),

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { dueWorkProjection } from "#projectors/due-work.js";
+import { dutyContext } from "#projectors/runner/command-context.js";
 import type { AreaDuties } from "#projectors/runner/duties.js";
 
 const row = { duty: "chairs-expire", dueAt: "2026-01-01T00:00:00.000Z", stream: "wishlist-acme.ada", subject: "chair" };
@@ -33,5 +34,20 @@ describe("due work of all areas", () => {
   it("refuses two areas that want the same event", () => {
     const both = () => dueWorkProjection([area("chairs", "chairs.Bought.v1"), area("lamps", "chairs.Bought.v1")]);
     expect(both).to.throw("two areas have duties on chairs.Bought.v1");
+  });
+});
+
+describe("the command of a duty", () => {
+  const due = { ...row, rowId: "acme.ada.chairs.chair", owner: "acme.ada", position: "00000000000000000007" };
+  const now = new Date("2026-01-02T00:00:00.000Z");
+
+  it("is the same however often the duty is performed", () => {
+    const again = dutyContext(due, new Date("2026-01-03T00:00:00.000Z"));
+    expect(again.commandId).to.equal(dutyContext(due, now).commandId);
+  });
+
+  it("is another for the next duty of that row, though it fell due at the same moment", () => {
+    const next = { ...due, position: "00000000000000000008" };
+    expect(dutyContext(next, now).commandId).not.to.equal(dutyContext(due, now).commandId);
   });
 });

@@ -102,7 +102,7 @@ async function send(
 ): Promise<AnnouncementOutcome> {
   try {
     // The same name each time: a crash in between sends it twice, and a mail program can tell.
-    await mail.send(ownerOfKey(due.owner)?.org ?? "", to, message, systemCommandId(due.rowId, due.dueAt));
+    await mail.send(ownerOfKey(due.owner)?.org ?? "", to, message, systemCommandId(due.rowId, due.position));
     return "sent";
   } catch (error) {
     if (error instanceof ProviderUnavailable) throw error;

@@ -38,9 +38,9 @@ export function reactionContext(cause: RecordedEvent, purpose: string, now: Date
   };
 }
 
-/** Context of a command that a duty causes: another due time is another command. */
+/** Context of a command that a duty causes: a row that an event has touched since is another command. */
 export function dutyContext(due: DueDuty, now: Date): CommandContext {
-  const commandId = systemCommandId(`${due.rowId} ${due.dueAt}`, due.duty);
+  const commandId = systemCommandId(`${due.rowId} ${due.position}`, due.duty);
   return { ...systemContext(due.stream, commandId, due.duty, now), correlationId: commandId, causationId: commandId };
 }
 

@@ -17,7 +17,12 @@ export type AreaDuties<Event extends DomainEvent = DomainEvent> = {
 };
 
 /** A duty that is due, as its performer gets it. */
-export type DueDuty = DutyDocument & { readonly owner: OwnerKey; readonly rowId: string };
+export type DueDuty = DutyDocument & {
+  readonly owner: OwnerKey;
+  readonly rowId: string;
+  /** Of the last event folded into the row: it tells one duty from the next, also where both fall due at one moment. */
+  readonly position: string;
+};
 
 /**
  * Does what is due. Called at least once, and again until an event has moved or removed the row: it looks at the

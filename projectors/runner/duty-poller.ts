@@ -1,5 +1,6 @@
 import type { Db } from "mongodb";
 import type { Logger } from "pino";
+import type { LogPosition } from "#infrastructure/event-store.js";
 import { jobId } from "#infrastructure/queue.js";
 import { live, type ReadModels } from "#infrastructure/read-models.js";
 import { dueWorkDocument } from "../due-work.document.js";
@@ -7,7 +8,7 @@ import { systemCommandId } from "./command-context.js";
 import { Lease, type LeaseTimes, pause } from "./lease.js";
 
 /** What a job of a due duty carries: ids only, whoever performs it looks at the row again. */
-export type DutyJob = { readonly rowId: string; readonly duty: string; readonly dueAt: string };
+export type DutyJob = { readonly rowId: string; readonly duty: string; readonly position: LogPosition };
 
 export type DutyPollerOptions = {
   readonly database: Db;
@@ -25,7 +26,7 @@ export type DutyPollerOptions = {
   readonly addAgainMs?: number;
 };
 
-type Row = { readonly _id: string; readonly duty: string; readonly dueAt: string };
+type Row = { readonly _id: string; readonly duty: string; readonly dueAt: string; readonly _pos: LogPosition };
 
 /** Rows read at once. */
 const pageSize = 500;
@@ -144,16 +145,16 @@ export class DutyPoller {
   }
 
   /** @throws where the queue is away: the round goes on from this row */
-  async #queue({ _id: rowId, duty, dueAt }: Row): Promise<void> {
+  async #queue({ _id: rowId, duty, _pos: position }: Row): Promise<void> {
     let id: string;
     try {
-      id = jobId(systemCommandId(rowId, dueAt), duty);
+      id = jobId(systemCommandId(rowId, position), duty);
     } catch (err) {
       // A name that no queue takes must not stand in the way of the others.
       this.#options.log.error({ err, rowId }, "a duty without a proper name is passed over");
       return;
     }
-    await this.#options.add(id, { rowId, duty, dueAt });
+    await this.#options.add(id, { rowId, duty, position });
   }
 
   #due(now: Date, after: Row | undefined, most: number): Promise<Row[]> {
@@ -164,7 +165,7 @@ export class DutyPoller {
       .find({ ...due, ...live, ...behind })
       .sort({ dueAt: 1, _id: 1 })
       .limit(most)
-      .project<Row>({ duty: 1, dueAt: 1 })
+      .project<Row>({ duty: 1, dueAt: 1, _pos: 1 })
       .toArray();
   }
 }

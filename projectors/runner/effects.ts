@@ -91,12 +91,12 @@ export function createEffects(options: EffectsOptions): Effects {
     const { duty } = performer;
     return {
       name: dutyQueueName(duty),
-      work: async (_: string, { rowId, dueAt }: DutyJob) => {
+      work: async (_: string, { rowId, position }: DutyJob) => {
         const row = await readModels.collection(dueWorkDocument).findOne({ _id: rowId, ...live });
         // Done meanwhile, or due at another time: that is another job.
-        if (!row || row.duty !== duty || row.dueAt !== dueAt) return;
-        const { stream, subject, owner } = row;
-        await performer.perform({ rowId, duty, dueAt, stream, subject, owner });
+        if (!row || row.duty !== duty || row._pos !== position) return;
+        const { dueAt, stream, subject, owner } = row;
+        await performer.perform({ rowId, position, duty, dueAt, stream, subject, owner });
       },
     };
   }

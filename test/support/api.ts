@@ -277,11 +277,18 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       });
       await until(() => effects.leads(), "the worker does not lead");
       settled = () =>
-        until(async () => {
-          const before = await command.eventStore.head({ streamPrefixes });
-          await caughtUp();
-          return (await effects.isIdle()) && before === (await command.eventStore.head({ streamPrefixes }));
-        }, "effects do not settle");
+        until(
+          async () => {
+            const before = await command.eventStore.head({ streamPrefixes });
+            await caughtUp();
+            return (await effects.isIdle()) && before === (await command.eventStore.head({ streamPrefixes }));
+          },
+          () =>
+            `effects do not settle: ${logLines
+              .filter((line) => line.includes('"level":"warn"') || line.includes('"level":40'))
+              .slice(-5)
+              .join("")}`,
+        );
     }
 
     const caller = (headers: Readonly<Record<string, string>>): Caller => {
@@ -341,10 +348,14 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
 }
 
 /** Waits, looking often, until it holds. */
-async function until(holds: () => boolean | Promise<boolean>, failure: string, withinMs = 60_000): Promise<void> {
+async function until(
+  holds: () => boolean | Promise<boolean>,
+  failure: string | (() => string),
+  withinMs = 60_000,
+): Promise<void> {
   const deadline = performance.now() + withinMs;
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(failure);
+    if (performance.now() > deadline) throw new Error(typeof failure === "string" ? failure : failure());
     await delay(20);
   }
 }

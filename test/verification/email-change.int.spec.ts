@@ -11,7 +11,7 @@ import { inboxes, wrongCode } from "../support/inboxes.js";
 const minute = 60_000;
 
 describe("change of the e-mail address over HTTP", function () {
-  this.timeout(40_000);
+  this.timeout(100_000);
   let api: TestApi;
   let boxes: ReturnType<typeof inboxes>;
   let people = 0;
@@ -311,7 +311,11 @@ describe("change of the e-mail address over HTTP", function () {
     }
     expect(refusal(await prove(ada, code))).to.deep.equal([429, "TOO_MANY_ATTEMPTS"]);
     expect(refusal(await ask(ada, "guessed@example.com"))).to.deep.equal([429, "RESEND_TOO_SOON"]);
-    for (let index = 0; index < 19; index++) expect((await ask(ada, `many-${index}@example.com`)).status).to.equal(202);
+    for (let index = 0; index < 19; index++) {
+      expect((await ask(ada, `many-${index}@example.com`)).status).to.equal(202);
+      // Two notices that fall due at one moment, one after the other, are two.
+      if (index === 9) await api.settled();
+    }
     expect(refusal(await ask(ada, "one-more@example.com"))).to.deep.equal([429, "SEND_LIMIT_REACHED"]);
     await api.settled();
   });

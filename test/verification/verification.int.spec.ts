@@ -12,7 +12,7 @@ const once = (written: Answer) => ({
 });
 
 describe("verification over HTTP", function () {
-  this.timeout(40_000);
+  this.timeout(100_000);
   let api: TestApi;
   let boxes: ReturnType<typeof inboxes>;
   let ada: Caller;
@@ -356,7 +356,7 @@ describe("verification over HTTP", function () {
 });
 
 describe("the org's text messages of a day", function () {
-  this.timeout(40_000);
+  this.timeout(100_000);
   let api: TestApi;
 
   before(async () => {
