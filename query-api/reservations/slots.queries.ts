@@ -15,7 +15,7 @@ import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { fieldErrors, ianaZone, id, instant, parseQuery } from "#infrastructure/http/validation.js";
 import { live } from "#infrastructure/read-models.js";
 import { customerZoneDocument, customerZoneDocumentId } from "#projectors/reservations/customer-zone.document.js";
-import { definitionDocument } from "#projectors/reservations/definition.document.js";
+import { type DefinitionDocument, definitionDocument } from "#projectors/reservations/definition.document.js";
 import { reservationDocument } from "#projectors/reservations/reservations.document.js";
 import { resourceDocument } from "#projectors/reservations/resource.document.js";
 import {
@@ -85,14 +85,17 @@ export function slotQueries(deps: QueryDependencies): RouteDefinition[] {
         const named = parsed.excludeReservationId?.replace(/^reservation-/, "");
         const read = [definitionDocument, resourceDocument, slotbookDocument];
         await beginRead(req, res, deps.readModels, named === undefined ? read : [...read, reservationDocument]);
-        const offer = await offerOf(deps, orgKey(org), parsed.definitionId);
+        const [offer, ownZone] = await Promise.all([
+          offerOf(deps, orgKey(org), parsed.definitionId),
+          parsed.timezone === undefined ? zoneOf(deps, key) : undefined,
+        ]);
         if (!offer) throw new Problem(404, "DEFINITION_NOT_FOUND");
         const asked = offer.resources.filter(({ resourceId }) => (parsed.resourceId ?? resourceId) === resourceId);
         if (asked.length === 0) throw new Problem(404, "RESOURCE_NOT_FOUND");
         if (named !== undefined && !shown(await one(deps, reservationDocument, documentId(key, named), key))) {
           throw new Problem(404, "RESERVATION_NOT_FOUND");
         }
-        const timezone = parsed.timezone ?? (await zoneOf(deps, key)) ?? offer.resources[0].timezone;
+        const timezone = parsed.timezone ?? ownZone ?? offer.resources[0].timezone;
         const now = deps.clock().getTime();
         const range = rangeOf(parsed, timezone, now);
         const resources = asked.map((resource) => ({ resource, days: daysOf(resource, range) }));
@@ -128,16 +131,29 @@ async function one<Document>(
   return found && found.owner === owner && !found._deletedAt ? found : null;
 }
 
-async function offerOf(deps: QueryDependencies, org: OwnerKey, definitionId: string): Promise<Bookable | null> {
-  const definition = await one(deps, definitionDocument, documentId(org, definitionId), org);
-  if (!definition?.bookable) return null;
-  const ids = definition.resourceIds.map((resourceId) => documentId(org, resourceId));
-  const filter = { _id: { $in: ids }, ...live } as unknown as Filter<Stored<KnownResource>>;
-  const resources = (await deps.readModels
-    .collection(resourceDocument)
-    .find(filter)
-    .toArray()) as Stored<KnownResource>[];
-  return bookable(definitionId, definition, resources);
+/** A definition with its resources, in one round trip: whoever leafs through months asks for it each time. */
+async function offerOf(
+  { readModels }: QueryDependencies,
+  org: OwnerKey,
+  definitionId: string,
+): Promise<Bookable | null> {
+  const keys = { $map: { input: "$resourceIds", as: "id", in: { $concat: [`${org}.`, "$$id"] } } };
+  const from = readModels.collection(resourceDocument).collectionName;
+  const [found] = await readModels
+    .collection(definitionDocument)
+    .aggregate<Stored<DefinitionDocument> & { readonly resources: readonly Stored<KnownResource>[] }>([
+      { $match: { _id: documentId(org, definitionId), owner: org, ...live } },
+      { $set: { keys } },
+      { $lookup: { from, localField: "keys", foreignField: "_id", as: "resources" } },
+    ])
+    .toArray();
+  if (!found?.bookable) return null;
+  const { resources, ...definition } = found;
+  return bookable(
+    definitionId,
+    definition,
+    resources.filter(({ _deletedAt }) => !_deletedAt),
+  );
 }
 
 /** The profile's zone; undefined when the customer has not said. */
