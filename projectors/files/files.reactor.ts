@@ -1,11 +1,11 @@
-import { type Owner, parseStreamName } from "#domain/core/identifiers.js";
+import { type Owner, parseStreamName, ownerOfKey } from "#domain/core/identifiers.js";
 import { type FilesCommand, filesDecider, type StoredFile } from "#domain/files/files.decider.js";
 import { Uploaded } from "#domain/files/files.events.js";
 import { isPicture, objectKeys, objectsOf, thumbnailSizes } from "#domain/files/files.policy.js";
 import type { CommandContext } from "#infrastructure/command-handler.js";
 import { ProviderUnavailable } from "#infrastructure/providers/provider-call.js";
 import { createThumbnails, thumbnailType } from "#infrastructure/thumbnails.js";
-import { causeOf, dutyContext, ownerOfKey, reactionContext } from "../runner/command-context.js";
+import { causeOf, dutyContext, reactionContext } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
 import type { DutyPerformer } from "../runner/duties.js";
 import type { Reactor } from "../runner/reactor.js";

@@ -1,7 +1,6 @@
-import { type OwnerKey, streams } from "#domain/core/identifiers.js";
+import { type OwnerKey, streams, ownerOfKey } from "#domain/core/identifiers.js";
 import { type FilesState, filesDecider, isNamed } from "#domain/files/files.decider.js";
 import { objectKeys, quarantinedBlob } from "#domain/files/files.policy.js";
-import { ownerOfKey } from "../runner/command-context.js";
 import type { PeriodicTask } from "../runner/periodic.js";
 import type { WorkerDependencies } from "../worker-dependencies.js";
 

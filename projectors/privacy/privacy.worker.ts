@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import { ZipFile } from "yazl";
-import { type Owner, ownerKey } from "#domain/core/identifiers.js";
+import { type Owner, ownerKey, ownerOfKey } from "#domain/core/identifiers.js";
 import { privacyDecider } from "#domain/privacy/privacy.decider.js";
 import { exportKeys } from "#domain/privacy/privacy.policy.js";
 import { CommandRejected } from "#infrastructure/command-handler.js";
@@ -9,7 +9,7 @@ import type { ObjectStorage } from "#infrastructure/object-storage.js";
 import { live, type ReadModels } from "#infrastructure/read-models.js";
 import { escapeHtml, type Language, languageOf } from "../messages/message.js";
 import { profileDocument, profileDocumentId } from "../profile/profile.document.js";
-import { dutyContext, ownerOfKey } from "../runner/command-context.js";
+import { dutyContext } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
 import type { DueDuty, DutyPerformer } from "../runner/duties.js";
 import { documentId } from "../runner/projection.js";

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { streams } from "#domain/core/identifiers.js";
+import { streams, ownerOfKey } from "#domain/core/identifiers.js";
 import { emailClaimDecider, emailClaimStream } from "#domain/profile/email-claim.decider.js";
 import { claimEmail, releaseEmail, type SagaPort } from "#sagas/profile/email-change.saga.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
 import { EmailChanged, type ProfileEvent, Registered, Updated } from "#domain/profile/profile.events.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import { CommandRejected } from "#infrastructure/command-handler.js";
-import { causeOf, ownerOfKey, reactionContext } from "../runner/command-context.js";
+import { causeOf, reactionContext } from "../runner/command-context.js";
 import type { CustomerCleanup } from "../runner/customer-cleanup.js";
 import type { Reactor } from "../runner/reactor.js";
 import type { WorkerDependencies } from "../worker-dependencies.js";

@@ -57,5 +57,3 @@ function systemContext(stream: string, commandId: string, purpose: string, now: 
     now,
   } as const;
 }
-
-export { ownerOfKey } from "#domain/core/identifiers.js";

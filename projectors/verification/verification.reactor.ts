@@ -1,4 +1,4 @@
-import { streams, type VerificationChannel } from "#domain/core/identifiers.js";
+import { streams, type VerificationChannel, ownerOfKey } from "#domain/core/identifiers.js";
 import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import { settleEmailChange } from "#sagas/profile/email-change.saga.js";
 import { profileDecider } from "#domain/profile/profile.decider.js";
@@ -22,7 +22,7 @@ import {
 import { type Language, languageOf } from "../messages/message.js";
 import { codeMail, codeSms, newAddressMail, oldAddressMail } from "../messages/verification.messages.js";
 import { sagaPort } from "../profile/email-claim.reactor.js";
-import { causeOf, dutyContext, ownerOfKey, reactionContext, systemCommandId } from "../runner/command-context.js";
+import { causeOf, dutyContext, reactionContext, systemCommandId } from "../runner/command-context.js";
 import type { DutyPerformer } from "../runner/duties.js";
 import type { Reactor } from "../runner/reactor.js";
 import type { WorkerDependencies } from "../worker-dependencies.js";
