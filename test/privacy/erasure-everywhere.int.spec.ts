@@ -58,12 +58,15 @@ describe("an erased customer", function () {
     storage = createObjectStorage(readEnvironment(objectStorageEnvironment, api.environment));
     mongo = new MongoClient(api.environment.MONGODB_URL ?? "");
     start("main");
-    start("worker");
+    const worker = start("worker");
     await until("the projections and the worker have begun", async () => {
       return (await cursorRows(api.database).countDocuments()) > 0 && (await begunReactors()) > 0;
     });
+    // A worker 15 days ahead takes every request that is still at work for an abandoned one, and may be faster.
+    await stopped(worker, "SIGTERM");
     await furnishCatalogue();
     for (const one of [gone, stays]) await furnish(one);
+    start("worker");
     await settled();
   });
   after(async () => {
@@ -102,13 +105,13 @@ describe("an erased customer", function () {
   }
 
   async function stopAll(signal: NodeJS.Signals): Promise<void> {
-    await Promise.all(
-      [...running].map(async (child) => {
-        const closed = once(child, "close");
-        child.kill(signal);
-        await closed;
-      }),
-    );
+    await Promise.all([...running].map((child) => stopped(child, signal)));
+  }
+
+  async function stopped(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+    const closed = once(child, "close");
+    child.kill(signal);
+    await closed;
   }
 
   async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
@@ -119,12 +122,18 @@ describe("an erased customer", function () {
     }
   }
 
+  async function isProjected(head: string): Promise<boolean> {
+    const cursors = await cursorRows(api.database).find().toArray();
+    return cursors.length > 0 && cursors.every(({ position }) => position >= head);
+  }
+
+  const projected = () => until("all is projected", async () => isProjected(await headOfLog()));
+
   /** Waits until all is projected and nothing is due by now. */
   const settled = () =>
     until("all is projected and nothing is due", async () => {
       const head = await headOfLog();
-      const cursors = await cursorRows(api.database).find().toArray();
-      if (cursors.length === 0 || cursors.some(({ position }) => position < head)) return false;
+      if (!(await isProjected(head))) return false;
       const rows = api.database.collection("due-work.v1.g1");
       const due = await rows.countDocuments({ dueAt: { $lte: new Date().toISOString() }, _deletedAt: null });
       return due === 0 && head === (await headOfLog());
@@ -152,7 +161,7 @@ describe("an erased customer", function () {
     await ingest("definitions/talk", {
       ...{ title: "Talk", durationMinutes: 60, slotStepMinutes: 60, resourceIds: ["room"] },
     });
-    await settled();
+    await projected();
   }
 
   const signedIn = ({ customer, email, first, last }: Person): Promise<Caller> =>
@@ -198,11 +207,11 @@ describe("an erased customer", function () {
       ...{ paymentMethod: { type: "card", brand: "visa", last4 }, failureReason: `${last} has no money` },
     });
     await ingest(`customers/${customer}`, { email, phone, about });
-    await settled();
+    await projected();
     await expecting(202, caller.post("/client-data/verification/email/send"));
     await expecting(202, caller.post("/client-data/profile/email-change", { body: { newEmail: `new-${email}` } }));
     await expecting(202, caller.post("/client-data/privacy/export"));
-    await settled();
+    await projected();
   }
 
   /** Words of a person that nothing but the person explains. */
