@@ -1,4 +1,4 @@
-import type { ChangeStream, ChangeStreamDocument, Collection, Db } from "mongodb";
+import type { ChangeStream, ChangeStreamDocument, ClientSession, Collection, Db, Timestamp } from "mongodb";
 import type { Logger } from "pino";
 import type { OwnerKey } from "#domain/core/identifiers.js";
 import type { DocumentDefinition, Stored } from "#projectors/runner/projection.js";
@@ -150,7 +150,6 @@ class ReadModelView implements ReadModels {
   /** Cursor row of each read model's live generation. */
   #rowOf = new Map<ReadModelKey, string>();
   #changes: ChangeStream | undefined;
-  #following: Promise<void> | undefined;
   readonly #closing = new AbortController();
 
   constructor(database: Db, definitions: readonly DocumentDefinition<unknown>[], log: Pick<Logger, "warn">) {
@@ -162,7 +161,7 @@ class ReadModelView implements ReadModels {
   /** Starts following; resolves after the first attempt, successful or not. */
   open(): Promise<void> {
     return new Promise((resolve) => {
-      this.#following = this.#follow(resolve);
+      void this.#follow(resolve);
     });
   }
 
@@ -229,23 +228,19 @@ class ReadModelView implements ReadModels {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    // It tells of no change any more; that the server answers the last question up to a second later is not waited for.
     await this.#changes?.close().catch(() => {});
-    await this.#following;
   }
 
-  /** Opens the change stream, then reads all rows, then applies changes; over again when the stream breaks. */
+  /** Reads all rows, then applies changes since; over again when the stream breaks. */
   async #follow(firstAttempt: () => void): Promise<void> {
     let pause = reopenAfterMs.first;
     while (!this.#closing.signal.aborted) {
       try {
-        const names = [cursorRows(this.#database).collectionName, generationRows(this.#database).collectionName];
-        this.#changes = this.#database.watch([{ $match: { "ns.coll": { $in: names } } }]);
-        // Opens the stream on the server before the rows are read, so that no change falls between the two.
-        await this.#changes.tryNext();
-        await this.#load();
+        this.#changes = await this.#begin();
         firstAttempt();
         pause = reopenAfterMs.first;
-        for (;;) await this.#apply(await this.#changes.next());
+        while (!this.#closing.signal.aborted) await this.#apply(await this.#changes.next());
       } catch (error) {
         await this.#changes?.close().catch(() => {});
         firstAttempt();
@@ -257,10 +252,22 @@ class ReadModelView implements ReadModels {
     }
   }
 
-  async #load(): Promise<void> {
+  /** The stream of changes since a moment; the rows are read as of that moment or a later one, so none is missed. */
+  #begin(): Promise<ChangeStream> {
+    return this.#database.client.withSession({ causalConsistency: true }, async (session) => {
+      const { operationTime } = await this.#database.command({ ping: 1 }, { session });
+      await this.#load(session);
+      const names = [cursorRows(this.#database).collectionName, generationRows(this.#database).collectionName];
+      const changes = [{ $match: { "ns.coll": { $in: names } } }];
+      return this.#database.watch(changes, { startAtOperationTime: operationTime as Timestamp });
+    });
+  }
+
+  async #load(session?: ClientSession): Promise<void> {
+    const reading = { readConcern: "majority", ...(session && { session }) } as const;
     const [generations, cursors] = await Promise.all([
-      generationRows(this.#database).find({}, { readConcern: "majority" }).toArray(),
-      cursorRows(this.#database).find({}, { readConcern: "majority" }).toArray(),
+      generationRows(this.#database).find({}, reading).toArray(),
+      cursorRows(this.#database).find({}, reading).toArray(),
     ]);
     this.#generations = new Map();
     for (const row of generations) if (row.live !== null) this.#generations.set(row._id, row.live);

@@ -5,6 +5,7 @@ import { jobId } from "#infrastructure/queue.js";
 import { live, type ReadModels } from "#infrastructure/read-models.js";
 import { dueWorkDocument } from "../due-work.document.js";
 import { systemCommandId } from "./command-context.js";
+import { lead } from "./leading.js";
 import { Lease, type LeaseTimes, pause } from "./lease.js";
 
 /** What a job of a due duty carries: ids only, whoever performs it looks at the row again. */
@@ -63,50 +64,37 @@ export class DutyPoller {
 
   /** Leads whenever the lease is free, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    let wait = backOffMs.first;
-    while (!signal.aborted) {
-      this.#turnedAt = Date.now();
-      try {
-        if (await this.#lease.acquire()) await this.#lead(signal);
+    await lead(signal, {
+      lease: this.#lease,
+      work: (held) => this.#lookAgainAndAgain(held),
+      standBy: async () => {
+        this.#turnedAt = Date.now();
         this.#problem = undefined;
-        wait = backOffMs.first;
-        await pause(1_000, signal);
-      } catch (error) {
-        this.#failed(error, wait);
-        await pause(wait, signal);
-        wait = Math.min(wait * 2, backOffMs.most);
-      }
-    }
-    await this.#lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
+      },
+      onFailure: (error, retryInMs) => this.#failed(error, retryInMs),
+    });
   }
 
-  /** Looks again and again. What fails is tried again from where it stood: a flaky queue must not hide the last rows. */
-  async #lead(signal: AbortSignal): Promise<void> {
-    const stop = new AbortController();
-    const abort = () => stop.abort();
-    signal.addEventListener("abort", abort, { once: true });
-    const keeping = this.#lease.keep(stop.signal).finally(abort);
+  /** What fails is tried again from where it stood: a flaky queue must not hide the last rows. */
+  async #lookAgainAndAgain(signal: AbortSignal): Promise<void> {
     let wait = backOffMs.first;
     this.#roundAt = Number.NEGATIVE_INFINITY;
     this.#ended = true;
     try {
-      while (!stop.signal.aborted && this.#lease.valid) {
+      while (!signal.aborted && this.#lease.valid) {
         this.#turnedAt = Date.now();
         try {
-          await this.#look(stop.signal);
+          await this.#look(signal);
           this.#problem = undefined;
           wait = backOffMs.first;
-          await pause(this.#options.pollMs ?? 1_000, stop.signal);
+          await pause(this.#options.pollMs ?? 1_000, signal);
         } catch (error) {
           this.#failed(error, wait);
-          await pause(wait, stop.signal);
+          await pause(wait, signal);
           wait = Math.min(wait * 2, backOffMs.most);
         }
       }
     } finally {
-      abort();
-      signal.removeEventListener("abort", abort);
-      await keeping;
       // Only who leads knows; nobody is to believe in what we saw last.
       this.#oldestDueAt = undefined;
       this.#options.onLook?.(0);
@@ -114,6 +102,7 @@ export class DutyPoller {
   }
 
   #failed(error: unknown, retryInMs: number): void {
+    this.#turnedAt = Date.now();
     this.#problem = (error as Error).message;
     this.#options.log.warn({ err: error, retryInMs }, "due work stands still, trying again");
   }

@@ -1,5 +1,6 @@
 import type { Db } from "mongodb";
 import type { Logger } from "pino";
+import { lead } from "./leading.js";
 import { Lease, type LeaseTimes, pause } from "./lease.js";
 
 /** What is looked after now and then, whether or not anything happened: a sweep. A run more or fewer does no harm. */
@@ -30,41 +31,32 @@ export async function runPeriodically(
   const { database, tasks, log, leaseTimes } = options;
   if (tasks.length === 0) return;
   const lease = new Lease(database, "periodic", leaseTimes);
-  while (!signal.aborted) {
-    try {
-      if (await lease.acquire()) await lead(lease, tasks, log, signal);
-    } catch (err) {
-      log.warn({ err }, "periodic tasks stand still, trying again");
-    }
-    await pause(1_000, signal);
-  }
-  await lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
+  await lead(signal, {
+    lease,
+    work: (held) => runInTurn(lease, tasks, log, held),
+    onFailure: (err, retryInMs) => log.warn({ err, retryInMs }, "periodic tasks stand still, trying again"),
+  });
 }
 
-async function lead(lease: Lease, tasks: readonly PeriodicTask[], log: Logger, signal: AbortSignal): Promise<void> {
-  const stop = new AbortController();
-  const abort = () => stop.abort();
-  signal.addEventListener("abort", abort, { once: true });
-  const keeping = lease.keep(stop.signal).finally(abort);
+async function runInTurn(
+  lease: Lease,
+  tasks: readonly PeriodicTask[],
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   const nextAt = new Map<PeriodicTask, number>();
-  try {
-    while (!stop.signal.aborted && lease.valid) {
-      for (const task of tasks) {
-        if (performance.now() < (nextAt.get(task) ?? 0) || stop.signal.aborted) continue;
-        const failed = await task.run(stop.signal).then(
-          () => false,
-          (err: unknown) => {
-            if (!stop.signal.aborted) log.warn({ err, task: task.name }, "a periodic task failed");
-            return true;
-          },
-        );
-        nextAt.set(task, performance.now() + (failed ? Math.min(againMs, task.everyMs) : task.everyMs));
-      }
-      await pause(1_000, stop.signal);
+  while (!signal.aborted && lease.valid) {
+    for (const task of tasks) {
+      if (performance.now() < (nextAt.get(task) ?? 0) || signal.aborted) continue;
+      const failed = await task.run(signal).then(
+        () => false,
+        (err: unknown) => {
+          if (!signal.aborted) log.warn({ err, task: task.name }, "a periodic task failed");
+          return true;
+        },
+      );
+      nextAt.set(task, performance.now() + (failed ? Math.min(againMs, task.everyMs) : task.everyMs));
     }
-  } finally {
-    abort();
-    signal.removeEventListener("abort", abort);
-    await keeping;
+    await pause(1_000, signal);
   }
 }

@@ -2,6 +2,7 @@ import type { Collection, Db } from "mongodb";
 import type { Logger } from "pino";
 import type { EventStore, LogPosition, StoredEvent } from "#infrastructure/event-store.js";
 import { jobId } from "#infrastructure/queue.js";
+import { lead } from "./leading.js";
 import { Lease, type LeaseTimes, pause } from "./lease.js";
 import type { Reaction, Reactor } from "./reactor.js";
 import { ForeignStore } from "./subscription.js";
@@ -36,7 +37,7 @@ export type ReactorRunnerOptions = {
 const cursorId = "reactors";
 /** Facts whose effects are still out; past it reading waits, so memory is bounded while an effect cannot be had. */
 const mostPending = 1_000;
-const backOffMs = { first: 100, most: 5_000 };
+const reconnectAfterMs = 100;
 
 type Pending = {
   readonly reaction: Reaction;
@@ -93,43 +94,37 @@ export class ReactorRunner {
    * @throws ForeignStore when the log is not the one the cursor belongs to
    */
   async run(signal: AbortSignal): Promise<void> {
-    let wait = backOffMs.first;
-    while (!signal.aborted) {
-      this.#turnedAt = Date.now();
-      try {
-        if (await this.#lease.acquire()) {
-          wait = backOffMs.first;
-          await this.#lead(signal);
-        }
-        await pause(1_000, signal);
-      } catch (error) {
+    await lead(signal, {
+      lease: this.#lease,
+      work: (held) => this.#work(held),
+      standBy: async () => {
+        this.#turnedAt = Date.now();
+      },
+      onFailure: (error, retryInMs) => {
         if (error instanceof ForeignStore) throw error;
+        this.#turnedAt = Date.now();
         this.#problem = (error as Error).message;
-        this.#options.log.warn({ err: error, retryInMs: wait }, "reactors stand still, trying again");
-        await pause(wait, signal);
-        wait = Math.min(wait * 2, backOffMs.most);
-      }
-    }
-    await this.#lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
+        this.#options.log.warn({ err: error, retryInMs }, "reactors stand still, trying again");
+      },
+    });
   }
 
-  async #lead(signal: AbortSignal): Promise<void> {
+  async #work(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const abort = () => stop.abort();
     signal.addEventListener("abort", abort, { once: true });
-    const keeping = this.#lease.keep(stop.signal).finally(abort);
     try {
+      this.#turnedAt = Date.now();
       this.#pending.clear();
       this.#read = this.#saved = await this.#openCursor();
       this.#role = "leader";
       this.#problem = undefined;
+      // Neither goes on without the other.
       await Promise.all([this.#readLog(stop.signal), this.#moveCursor(stop.signal)].map((part) => part.finally(abort)));
     } finally {
       this.#role = "standby";
       this.#options.onTurn?.(0);
-      abort();
       signal.removeEventListener("abort", abort);
-      await keeping;
     }
   }
 
@@ -167,7 +162,7 @@ export class ReactorRunner {
         if (signal.aborted) return;
         log.warn({ err: error }, "reactors lost the log, connecting again");
       }
-      await pause(backOffMs.first, signal);
+      await pause(reconnectAfterMs, signal);
     }
   }
 

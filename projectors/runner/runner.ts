@@ -1,6 +1,7 @@
 import { generationRows, type ReadModelKey, readModelKey } from "#infrastructure/read-models.js";
 import { Leadership, type LeadershipOptions } from "./leadership.js";
-import { defaultLeaseTimes, Lease, type LeaseTimes, pause } from "./lease.js";
+import { lead } from "./leading.js";
+import { defaultLeaseTimes, Lease, type LeaseTimes } from "./lease.js";
 import { ForeignStore } from "./subscription.js";
 
 export type RunnerOptions = LeadershipOptions & { readonly leaseTimes?: LeaseTimes };
@@ -12,9 +13,6 @@ export type RunnerHealth = {
   /** When the loop last turned, milliseconds since the epoch. */
   readonly heartbeat: number;
 };
-
-const acquireEveryMs = 1_000;
-const backOffMs = { first: 200, most: 5_000 };
 
 /**
  * Feeds every projection. One process leads, others stand by. The leader runs the pack, all projections that are at the
@@ -41,36 +39,20 @@ export class Runner {
    * @throws ForeignStore when the event store is not the one the read models were built from
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { log, metrics } = this.#options;
-    let wait = backOffMs.first;
-    while (!signal.aborted) {
-      try {
-        if (await this.#lease.acquire()) {
-          log.info({ leaseEpoch: this.#lease.epoch }, "leading");
-          this.#role = "leader";
-          metrics.leader.set(1);
-          await this.#lead(signal);
-          wait = backOffMs.first;
-        } else {
-          this.#role = "standby";
-          await this.#standBy();
-          this.#turned();
-        }
-        await pause(acquireEveryMs, signal);
-      } catch (error) {
-        if (error instanceof ForeignStore) {
-          await this.#lease.release().catch(() => {});
-          throw error;
-        }
-        log.warn({ err: error, retryInMs: wait }, "stopped leading, beginning again");
-        await pause(wait * (0.5 + Math.random()), signal);
-        wait = Math.min(wait * 2, backOffMs.most);
-      } finally {
-        metrics.leader.set(0);
+    await lead(signal, {
+      lease: this.#lease,
+      work: (held) => this.#lead(held),
+      standBy: async () => {
+        this.#role = "standby";
+        await this.#standBy();
+        this.#turned();
+      },
+      onFailure: (error, retryInMs) => {
         this.#role = "starting";
-      }
-    }
-    await this.#lease.release().catch(() => {}); // MongoDB is away: it runs out by itself
+        if (error instanceof ForeignStore) throw error;
+        this.#options.log.warn({ err: error, retryInMs }, "stopped leading, beginning again");
+      },
+    });
   }
 
   health(): RunnerHealth {
@@ -92,19 +74,18 @@ export class Runner {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const stop = new AbortController();
-    const abort = () => stop.abort();
-    signal.addEventListener("abort", abort);
-    const keeping = this.#lease.keep(stop.signal).finally(abort);
+    const { log, metrics } = this.#options;
+    log.info({ leaseEpoch: this.#lease.epoch }, "leading");
+    this.#role = "leader";
+    metrics.leader.set(1);
     try {
-      const session = new Leadership(this.#options, this.#lease.epoch, stop.signal, () => this.#turned());
+      const session = new Leadership(this.#options, this.#lease.epoch, signal, () => this.#turned());
       this.#session = session;
       await session.run();
     } finally {
       this.#session = undefined;
-      signal.removeEventListener("abort", abort);
-      abort();
-      await keeping;
+      this.#role = "starting";
+      metrics.leader.set(0);
     }
   }
 
