@@ -5,7 +5,8 @@ import { type Bookable, type KnownResource, startsOn } from "./slots.policy.js";
 /** What a read model knows to be taken of a resource on one business day. */
 export type TakenDay = {
   readonly day: string;
-  readonly claims: readonly (Taken & { readonly reservationId: string })[];
+  /** Whose a claim is matters only where some are not to count. */
+  readonly claims: readonly (Taken & { readonly reservationId?: string })[];
   readonly holds: readonly (Taken & { readonly until: number })[];
   readonly blocks: readonly Range[];
 };
@@ -30,33 +31,54 @@ export type SlotQuestion = {
  * @param taken by resource, its days in any order; a day that is not there has nothing taken
  */
 export function freeSlots(
-  { definition }: Bookable,
+  offer: Bookable,
   resources: readonly { readonly resource: KnownResource; readonly days: readonly string[] }[],
   taken: ReadonlyMap<string, readonly TakenDay[]>,
+  question: SlotQuestion,
+): readonly FreeSlot[] {
+  const [first = [], ...others] = resources.map(({ resource, days }) =>
+    freeOf(offer, resource, days, taken.get(resource.resourceId) ?? [], question),
+  );
+  return others.length === 0 ? first : together([first, ...others]);
+}
+
+function freeOf(
+  { definition }: Bookable,
+  resource: KnownResource,
+  days: readonly string[],
+  taken: readonly TakenDay[],
   { range, partySize, now, reservationId }: SlotQuestion,
 ): FreeSlot[] {
-  const slots = new Map<number, { start: number; remaining: number; resourceIds: string[] }>();
-  const lengthMs = definition.durationMinutes * 60_000;
+  const { resourceId, timezone, capacity } = resource;
   const { bufferMinutes } = definition;
-  for (const { resource, days } of resources) {
-    const { resourceId, timezone, capacity } = resource;
-    const byDay = new Map((taken.get(resourceId) ?? []).map((day) => [day.day, day]));
-    for (const day of days) {
-      const known = byDay.get(day);
-      const occupancy = known && occupancyOf(occupationsOf(known, timezone, now, reservationId), known.blocks);
-      for (const start of startsOn(definition, resource, day, now)) {
-        if (start < range.start || start >= range.end) continue;
-        const left = occupancy
-          ? remaining(occupancy, capacity, { start, end: start + lengthMs, bufferMinutes })
-          : capacity;
-        if (left < partySize) continue;
-        const slot = slots.get(start);
-        if (slot) {
-          slot.remaining += left;
-          slot.resourceIds.push(resourceId);
-        } else slots.set(start, { start, remaining: left, resourceIds: [resourceId] });
-      }
+  const lengthMs = definition.durationMinutes * 60_000;
+  const resourceIds = [resourceId];
+  const byDay = new Map(taken.map((day) => [day.day, day]));
+  const slots: FreeSlot[] = [];
+  for (const day of days) {
+    const known = byDay.get(day);
+    const occupancy = known && occupancyOf(occupationsOf(known, timezone, now, reservationId), known.blocks);
+    for (const start of startsOn(definition, resource, day, now)) {
+      if (start < range.start || start >= range.end) continue;
+      const left = occupancy
+        ? remaining(occupancy, capacity, { start, end: start + lengthMs, bufferMinutes })
+        : capacity;
+      if (left >= partySize) slots.push({ start, remaining: left, resourceIds });
     }
+  }
+  return slots;
+}
+
+/** One slot for each start, at all resources that have it. */
+function together(free: readonly (readonly FreeSlot[])[]): FreeSlot[] {
+  const slots = new Map<number, FreeSlot>();
+  for (const { start, remaining, resourceIds } of free.flat()) {
+    const known = slots.get(start);
+    slots.set(start, {
+      start,
+      remaining: remaining + (known?.remaining ?? 0),
+      resourceIds: known ? [...known.resourceIds, ...resourceIds] : resourceIds,
+    });
   }
   return [...slots.values()].sort((one, other) => one.start - other.start);
 }
@@ -68,7 +90,7 @@ function occupationsOf(day: TakenDay, timezone: string, now: number, reservation
     if (taken.start < segment.start || taken.start >= segment.end) segment = segmentAt(timezone, taken.start);
     occupations.push(occupationOf(taken, timezone, segment.offset));
   };
-  for (const claim of day.claims) if (claim.reservationId !== reservationId) add(claim);
+  for (const claim of day.claims) if (reservationId === null || claim.reservationId !== reservationId) add(claim);
   for (const hold of day.holds) if (hold.until > now) add(hold);
   return occupations;
 }

@@ -87,6 +87,12 @@ export function rangesOfDay(schedule: Pick<Schedule, "timezone" | "dayStartsAt">
   return joined(instantsOf(schedule.timezone, start, start + dayMs));
 }
 
+/** The first instant at which the wall clock shows a date; where a zone has skipped it, that of the next. */
+export function startOfDate(timezone: string, date: string): number {
+  const [day] = rangesOfDay({ timezone, dayStartsAt: "00:00" }, date);
+  return day ? day.start : startOfDate(timezone, addDays(date, 1));
+}
+
 /**
  * Open ranges of a business day, in order.
  *
@@ -146,17 +152,17 @@ export function isOffered(schedule: Schedule, shape: SlotShape, start: number): 
   return slotStarts(schedule, businessDay(schedule, start), shape).includes(start);
 }
 
+/** In order: slots lie on the grid of the wall clock, whatever it skipped or repeated before, and within one day. */
 function startsWithin(open: OpenRange, days: readonly Range[], shape: SlotShape): number[] {
   const step = shape.stepMinutes * minuteMs;
   const length = shape.durationMinutes * minuteMs;
+  const buffer = shape.bufferMinutes * minuteMs;
   const starts: number[] = [];
   for (const { start, end, offset } of open.offsets) {
-    // On the grid: whole steps of the wall clock, whatever the clock skipped or repeated before.
-    const skipped = Math.ceil((start + offset - open.gridStart) / step);
-    let slot = open.gridStart + skipped * step - offset;
-    for (; slot < end && slot + length <= open.end; slot += step) {
-      const over = slot + length + shape.bufferMinutes * minuteMs;
-      if (days.some((day) => day.start <= slot && over <= day.end)) starts.push(slot);
+    for (const day of days) {
+      const last = Math.min(end - 1, open.end - length, day.end - length - buffer);
+      const skipped = Math.ceil((Math.max(start, day.start) + offset - open.gridStart) / step);
+      for (let slot = open.gridStart + skipped * step - offset; slot <= last; slot += step) starts.push(slot);
     }
   }
   return starts;

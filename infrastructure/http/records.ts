@@ -67,11 +67,11 @@ export function sendCommandAnswer(res: Response, status: number, body: unknown, 
   else sendJson(res, status, JSON.stringify(body));
 }
 
-/** Sends JSON text as it is; Express would stringify again and look for an ETag. */
-export function sendJson(res: Response, status: number, json: string): void {
+/** Sends JSON as it is, text or its bytes; Express would stringify again and look for an ETag. */
+export function sendJson(res: Response, status: number, json: string | Buffer): void {
   res.statusCode = status;
   res.setHeader("Content-Type", "application/json; charset=utf-8");
   res.setHeader("Content-Length", Buffer.byteLength(json));
-  // A string leaves in one write together with the head; a buffer would take two.
+  // A short string leaves in one write together with the head; a buffer would take two.
   res.end(res.req.method === "HEAD" ? undefined : json);
 }

@@ -1,6 +1,7 @@
+import type { Request, Response } from "express";
 import type { Filter } from "mongodb";
 import { z } from "zod";
-import { bareId, orgKey, type Owner, ownerKey } from "#domain/core/identifiers.js";
+import { bareId, orgKey, type Owner, type OwnerKey, ownerKey } from "#domain/core/identifiers.js";
 import { majorAmount } from "#domain/core/money.js";
 import { kept } from "#domain/reservations/opening-hours.js";
 import {
@@ -11,7 +12,7 @@ import {
 } from "#domain/reservations/reservation-record.policy.js";
 import { type Reservation, reservationStatuses } from "#domain/reservations/reservations.policy.js";
 import { waitlistData, waitlistDataSchema } from "#domain/reservations/waitlist-record.policy.js";
-import { answerList, lastPosition, listQuery } from "#infrastructure/http/paging.js";
+import { answerList, listQuery } from "#infrastructure/http/paging.js";
 import { principalOf } from "#infrastructure/http/principal.js";
 import { weakTag } from "#infrastructure/http/etags.js";
 import { Problem } from "#infrastructure/http/problem-details.js";
@@ -20,12 +21,11 @@ import { type RecordBody, record } from "#infrastructure/http/records.js";
 import { listOf, recordOf } from "#infrastructure/http/response-schemas.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { id, parseParams, parseQuery } from "#infrastructure/http/validation.js";
-import { live } from "#infrastructure/read-models.js";
 import { definitionDocument } from "#projectors/reservations/definition.document.js";
 import { type HoldDocument, holdDocument } from "#projectors/reservations/hold.document.js";
 import { reservationDocument } from "#projectors/reservations/reservations.document.js";
 import { resourceDocument } from "#projectors/reservations/resource.document.js";
-import { type WaitlistDocument, waitlistDocument } from "#projectors/reservations/waitlist.document.js";
+import { waitlistDocument } from "#projectors/reservations/waitlist.document.js";
 import type { DocumentDefinition, Stored } from "#projectors/runner/projection.js";
 import type { QueryDependencies } from "../dependencies.js";
 
@@ -143,8 +143,8 @@ export function reservationQueries(deps: QueryDependencies): RouteDefinition[] {
       handler: async (req, res) => {
         const { org, owner } = principalOf(res);
         await beginRead(req, res, deps.readModels, [definitionDocument, resourceDocument]);
-        const { collection, documents, position } = await all(deps, definitionDocument, orgKey(org));
-        const { documents: resources, position: resourcesAt } = await all(deps, resourceDocument, orgKey(org));
+        const [{ collection, documents, position }, { documents: resources, position: resourcesAt }] =
+          await Promise.all([all(deps, definitionDocument, orgKey(org)), all(deps, resourceDocument, orgKey(org))]);
         const zones = new Map(resources.map(({ resourceId, timezone }) => [resourceId, timezone]));
         const at = `${position}.${resourcesAt}`;
         const tag = weakTag(ownerKey(owner), collection, at, queryString(req), deps.clock());
@@ -166,15 +166,11 @@ export function reservationQueries(deps: QueryDependencies): RouteDefinition[] {
       operationId: "listHolds",
       area: "reservations",
       responses: { 200: { description: "Live holds", schema: listed(holdSchema) } },
-      handler: async (req, res) => {
-        const owner = ownerKey(principalOf(res).owner);
-        await beginRead(req, res, deps.readModels, [holdDocument]);
-        const { collection, documents, position } = await all(deps, holdDocument, owner);
-        const now = deps.clock();
-        const data = documents.filter(({ expiresAt }) => Date.parse(expiresAt) > now.getTime()).map(holdData);
-        const query = `${queryString(req)}\n${data.map(({ holdId }) => holdId).join()}`;
-        sendRead(req, res, weakTag(owner, collection, position, query, now), () => ({ data, total: data.length }));
-      },
+      handler: (req, res) =>
+        answerAll(req, res, deps, holdDocument, {
+          data: (holds, now) => holds.filter(({ expiresAt }) => Date.parse(expiresAt) > now.getTime()).map(holdData),
+          mark: ({ holdId }) => holdId,
+        }),
     },
     {
       method: "get",
@@ -183,32 +179,54 @@ export function reservationQueries(deps: QueryDependencies): RouteDefinition[] {
       operationId: "listWaitlist",
       area: "reservations",
       responses: { 200: { description: "Entries, newest first", schema: listed(waitlistDataSchema) } },
-      handler: async (req, res) => {
-        const owner = ownerKey(principalOf(res).owner);
-        await beginRead(req, res, deps.readModels, [waitlistDocument]);
-        const { collection, documents, position } = await all(deps, waitlistDocument, owner);
-        const now = deps.clock();
-        const newest = [...documents].sort((one, other) => (one.joined < other.joined ? 1 : -1));
-        const data = newest.map((entry: WaitlistDocument) => waitlistData(entry, now.getTime()));
-        const query = `${queryString(req)}\n${data.map(({ status }) => status).join()}`;
-        sendRead(req, res, weakTag(owner, collection, position, query, now), () => ({ data, total: data.length }));
-      },
+      handler: (req, res) =>
+        answerAll(req, res, deps, waitlistDocument, {
+          data: (entries, now) =>
+            entries
+              .sort((one, other) => (one.joined < other.joined ? 1 : -1))
+              .map((entry) => waitlistData(entry, now.getTime())),
+          mark: ({ status }) => status,
+        }),
     },
   ];
 }
 
-/** All of an owner's documents of a small read model, and the position they stand for. */
+/**
+ * Answers with all of the customer's documents of a small read model.
+ *
+ * @param read.mark what of an entry changes with the clock alone, for the tag
+ */
+async function answerAll<Document, Entry>(
+  req: Request,
+  res: Response,
+  deps: QueryDependencies,
+  definition: DocumentDefinition<Document>,
+  read: {
+    readonly data: (documents: Stored<Document>[], now: Date) => readonly Entry[];
+    readonly mark: (entry: Entry) => string;
+  },
+): Promise<void> {
+  const owner = ownerKey(principalOf(res).owner);
+  await beginRead(req, res, deps.readModels, [definition]);
+  const { collection, documents, position } = await all(deps, definition, owner);
+  const now = deps.clock();
+  const data = read.data(documents, now);
+  const asked = `${queryString(req)}\n${data.map(read.mark).join()}`;
+  sendRead(req, res, weakTag(owner, collection, position, asked, now), () => ({ data, total: data.length }));
+}
+
+/** All of an owner's documents of a small read model, and the position they stand for: tombstones count for that. */
 async function all<Document>(
   { readModels }: QueryDependencies,
   definition: DocumentDefinition<Document>,
-  owner: string,
+  owner: OwnerKey,
 ): Promise<{ collection: string; documents: Stored<Document>[]; position: string }> {
   const collection = readModels.collection(definition);
-  // Read before the documents: a tag may be older than its body, never newer.
-  const position = await lastPosition(collection, owner);
-  const filter = { owner, ...live } as unknown as Filter<Stored<Document>>;
-  const found = collection.find(filter, { sort: { _id: 1 }, limit: 1_000 }).toArray();
-  return { collection: collection.collectionName, documents: (await found) as Stored<Document>[], position };
+  const filter = { owner } as unknown as Filter<Stored<Document>>;
+  const found = (await collection.find(filter, { sort: { _id: 1 }, limit: 1_000 }).toArray()) as Stored<Document>[];
+  const position = found.reduce((last, { _pos }) => (_pos > last ? _pos : last), "");
+  const documents = found.filter(({ _deletedAt }) => !_deletedAt);
+  return { collection: collection.collectionName, documents, position };
 }
 
 function recordBody(deps: QueryDependencies, document: Reservation, owner: Owner): RecordBody {

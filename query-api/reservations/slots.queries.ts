@@ -1,9 +1,8 @@
-import { DateTime } from "luxon";
 import type { Filter } from "mongodb";
 import { z } from "zod";
 import { orgKey, type OwnerKey, ownerKey } from "#domain/core/identifiers.js";
 import { freeSlots, type FreeSlot, type TakenDay } from "#domain/reservations/availability.policy.js";
-import { addDays, businessDay, dateOf, segmentAt } from "#domain/reservations/opening-hours.js";
+import { addDays, businessDay, dateOf, segmentAt, startOfDate } from "#domain/reservations/opening-hours.js";
 import { shown } from "#domain/reservations/reservation-record.policy.js";
 import { reservationLimits } from "#domain/reservations/reservations.policy.js";
 import { type Bookable, bookable, type KnownResource } from "#domain/reservations/slots.policy.js";
@@ -101,7 +100,7 @@ export function slotQueries(deps: QueryDependencies): RouteDefinition[] {
         const resources = asked.map((resource) => ({ resource, days: daysOf(resource, range) }));
         const taken = await Promise.all(
           resources.map(async ({ resource: { resourceId }, days }): Promise<[string, readonly TakenDay[]]> => {
-            return [resourceId, await takenOf(deps, orgKey(org), resourceId, days)];
+            return [resourceId, await takenOf(deps, orgKey(org), resourceId, days, named !== undefined)];
           }),
         );
         const slots = freeSlots(offer, resources, new Map(taken), {
@@ -162,19 +161,33 @@ async function zoneOf(deps: QueryDependencies, owner: OwnerKey): Promise<string 
   return zone?.timezone;
 }
 
-/** Every day of a resource that a range touches: one range of primary keys. */
+/** Of a day, what counts: taking a document apart is most of the work, so it comes without the rest. */
+const counted = {
+  ...{ day: 1, holds: 1, blocks: 1, "claims.start": 1, "claims.end": 1 },
+  ...{ "claims.offset": 1, "claims.buffer": 1, "claims.partySize": 1 },
+} as const;
+
+/**
+ * Every day of a resource that a range touches: one range of primary keys.
+ *
+ * @param withIds whether to tell whose each claim is
+ */
 async function takenOf(
   { readModels }: QueryDependencies,
   org: OwnerKey,
   resourceId: string,
   days: readonly string[],
+  withIds: boolean,
 ): Promise<readonly TakenDay[]> {
   const [first, last] = [days[0], days.at(-1)];
   if (first === undefined || last === undefined) return [];
   const idOf = (day: string) => documentId(org, slotbookDocumentId(resourceId, day));
   const filter = { _id: { $gte: idOf(first), $lte: idOf(last) }, resourceId, ...live };
-  const found = readModels.collection(slotbookDocument).find(filter as unknown as Filter<Stored<SlotbookDocument>>);
-  return (await found.toArray()) as unknown as TakenDay[];
+  const found = readModels
+    .collection(slotbookDocument)
+    .find(filter as unknown as Filter<Stored<SlotbookDocument>>)
+    .project<TakenDay>(withIds ? { ...counted, "claims.reservationId": 1 } : counted);
+  return found.toArray();
 }
 
 function daysOf(resource: KnownResource, range: { start: number; end: number }): string[] {
@@ -203,82 +216,152 @@ function rangeOf({ from, to }: z.output<typeof query>, timezone: string, now: nu
   return { start, end };
 }
 
+/** An instant, or the first one of a date, or of a date so many days later. */
 function boundary(moment: string, timezone: string, days: 0 | 1): number {
-  if (moment.length > 10) return Date.parse(moment);
-  return DateTime.fromISO(moment, { zone: timezone }).plus({ days }).toMillis();
+  return moment.length > 10 ? Date.parse(moment) : startOfDate(timezone, addDays(moment, days));
 }
 
-/** The answer as JSON text; thousands of slots are written faster by hand than as objects. */
+const startTimeAt = '{"start":"2026-06-01T'.length;
+const endTimeAt = '{"start":"2026-06-01T09:00:00.000+02:00","end":"2026-06-01T'.length;
+
+/** The answer as JSON. Written in bytes: thousands of slots are one row again and again, with other times. */
 function jsonOf(
   head: Readonly<Record<string, string>>,
   slots: readonly FreeSlot[],
   timezone: string,
   durationMinutes: number,
-): string {
+): Buffer {
+  const json = new JsonBytes();
   const starts = new WallClock(timezone);
   const ends = new WallClock(timezone);
-  const days: string[] = [];
-  const resources = new Map<string, string>();
   let date = "";
-  let day = "";
-  for (const { start, remaining, resourceIds } of slots) {
-    const startsAt = starts.show(start);
-    const endsAt = ends.show(start + durationMinutes * 60_000);
+  let last: FreeSlot | undefined;
+  let lastAt = 0;
+  json.add(`{"data":{${JSON.stringify(head).slice(1, -1)},"days":[`);
+  for (const slot of slots) {
+    const { start, remaining, resourceIds } = slot;
+    const turned = [starts.turnTo(start), ends.turnTo(start + durationMinutes * 60_000)];
     if (starts.date !== date) {
-      if (day !== "") days.push(`{"date":"${date}","slots":[${day}]}`);
+      if (date !== "") json.replaceLast("]},");
       date = starts.date;
-      day = "";
+      json.add(`{"date":"${date}","slots":[`);
     }
-    const key = resourceIds.join();
-    let where = resources.get(key);
-    if (where === undefined) {
-      where = JSON.stringify(resourceIds);
-      resources.set(key, where);
+    const at = json.length;
+    if (!turned[0] && !turned[1] && remaining === last?.remaining && resourceIds === last.resourceIds) {
+      json.repeatFrom(lastAt);
+      json.setTime(at + startTimeAt, starts.minute);
+      json.setTime(at + endTimeAt, ends.minute);
+    } else {
+      const where = JSON.stringify(resourceIds);
+      json.add(`{"start":"${starts.text()}","end":"${ends.text()}","remaining":${remaining},"resourceIds":${where}},`);
     }
-    const comma = day === "" ? "" : ",";
-    day += `${comma}{"start":"${startsAt}","end":"${endsAt}","remaining":${remaining},"resourceIds":${where}}`;
+    last = slot;
+    lastAt = at;
   }
-  if (day !== "") days.push(`{"date":"${date}","slots":[${day}]}`);
-  return `{"data":{${JSON.stringify(head).slice(1, -1)},"days":[${days.join(",")}]}}`;
+  if (date !== "") json.replaceLast("]}");
+  json.add("]}}");
+  return json.bytes();
 }
 
-/** Shows instants of about the same time as a zone's wall clock does: it remembers the date and the offset. */
+/** Bytes of a text that grows at its end. */
+class JsonBytes {
+  #bytes = Buffer.allocUnsafe(64 * 1_024);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  add(text: string): void {
+    this.#makeRoom(Buffer.byteLength(text));
+    this.#length += this.#bytes.write(text, this.#length);
+  }
+
+  /** In place of the last byte. */
+  replaceLast(text: string): void {
+    this.#length -= 1;
+    this.add(text);
+  }
+
+  /** Adds what stands from there to the end once more. */
+  repeatFrom(start: number): void {
+    const size = this.#length - start;
+    this.#makeRoom(size);
+    this.#bytes.copyWithin(this.#length, start, this.#length);
+    this.#length += size;
+  }
+
+  /** Puts a minute of the day, as `HH:MM`, over the time that stands there. */
+  setTime(at: number, minuteOfDay: number): void {
+    const bytes = this.#bytes;
+    const hour = Math.floor(minuteOfDay / 60);
+    const minute = minuteOfDay % 60;
+    bytes[at] = zero + Math.floor(hour / 10);
+    bytes[at + 1] = zero + (hour % 10);
+    bytes[at + 3] = zero + Math.floor(minute / 10);
+    bytes[at + 4] = zero + (minute % 10);
+  }
+
+  bytes(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #makeRoom(size: number): void {
+    const least = this.#length + size;
+    if (least > this.#bytes.length) this.#bytes = Buffer.concat([this.#bytes], 2 * least);
+  }
+}
+
+const zero = "0".charCodeAt(0);
+
+/** A zone's wall clock that is turned to one instant after the other. */
 class WallClock {
-  /** Date of the instant shown last. */
-  date = "";
   readonly #timezone: string;
   #segment = { start: 0, end: 0, offset: 0 };
   #midnight = Number.NaN;
-  #ending = "";
+  #date = "";
+  #minute = 0;
+  #offset = "";
 
   constructor(timezone: string) {
     this.#timezone = timezone;
   }
 
-  /** RFC 3339 with the zone's offset: `2026-06-01T09:00:00.000+02:00`. */
-  show(instant: number): string {
+  /** What it shows, `YYYY-MM-DD`. */
+  get date(): string {
+    return this.#date;
+  }
+
+  /** Minute of the day; slots stand at whole ones. */
+  get minute(): number {
+    return this.#minute;
+  }
+
+  /** What it shows as RFC 3339: `2026-06-01T09:00:00.000+02:00`. */
+  text(): string {
+    return `${this.#date}T${two(Math.floor(this.#minute / 60))}:${two(this.#minute % 60)}:00.000${this.#offset}`;
+  }
+
+  /** @returns whether it shows another date or offset than before */
+  turnTo(instant: number): boolean {
+    let turned = false;
     if (instant < this.#segment.start || instant >= this.#segment.end) {
       this.#segment = segmentAt(this.#timezone, instant);
       const minutes = Math.round(Math.abs(this.#segment.offset) / 60_000);
-      const sign = this.#segment.offset < 0 ? "-" : "+";
-      this.#ending = `.000${sign}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
+      this.#offset = `${this.#segment.offset < 0 ? "-" : "+"}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
+      turned = true;
     }
     const wall = instant + this.#segment.offset;
     if (!(wall >= this.#midnight && wall < this.#midnight + dayMs)) {
-      this.date = dateOf(wall);
-      this.#midnight = Date.parse(`${this.date}T00:00Z`);
+      this.#date = dateOf(wall);
+      this.#midnight = Date.parse(`${this.#date}T00:00Z`);
+      turned = true;
     }
-    const seconds = Math.floor((wall - this.#midnight) / 1_000);
-    const time = minutesOfDay[Math.floor(seconds / 60)] ?? "";
-    return `${this.date}T${time}:${two(seconds % 60)}${this.#ending}`;
+    this.#minute = Math.floor((wall - this.#midnight) / 60_000);
+    return turned;
   }
 }
 
 function two(value: number): string {
   return value < 10 ? `0${value}` : String(value);
 }
-
-const minutesOfDay = Array.from(
-  { length: 24 * 60 },
-  (_, minute) => `${two(Math.floor(minute / 60))}:${two(minute % 60)}`,
-);
