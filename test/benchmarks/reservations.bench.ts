@@ -14,13 +14,18 @@ const zone = "Europe/Berlin";
 
 /**
  * One hot day: bookings and cancellations of many customers on one slotbook, against bare appends to one stream at its
- * exact revision; and a month of five-minute slots, against a bare find of the same documents.
+ * exact revision; and a month of five-minute slots, well booked and nearly empty, against a bare find of the same
+ * documents.
  */
 export const reservations: Benchmark<Benches> = {
   name: "reservations",
   run: async (context) => {
     const stack = await context.small();
-    return [await hotDay(context, stack), await monthOfSlots(context, stack)];
+    return [
+      await hotDay(context, stack),
+      await monthOfSlots(context, stack, { name: "month", perDay: 40, customers: stack.sample }),
+      await monthOfSlots(context, stack, { name: "empty-month", perDay: 12, customers: stack.sample.toReversed() }),
+    ];
   },
 };
 
@@ -126,21 +131,29 @@ async function hotDay(
   });
 }
 
-async function monthOfSlots(context: Benches, { stack, issuer, sample, serviceToken, tokenOf }: BenchStack) {
+async function monthOfSlots(
+  context: Benches,
+  { stack, issuer, sample, serviceToken, tokenOf }: BenchStack,
+  {
+    name,
+    perDay,
+    customers,
+  }: { readonly name: string; readonly perDay: number; readonly customers: readonly string[] },
+) {
   const agent = new Agent({ connections: 8 });
   const platform = sender(stack.file.commandApi, issuer.org, serviceToken, agent);
   await define(
     platform,
-    "month",
+    name,
     {},
     { durationMinutes: 5, slotStepMinutes: 5, horizonDays: 60, openReservationLimit: 200 },
   );
   const first = addDays(new Date().toISOString().slice(0, 10), 1);
-  const perDay = context.quick ? 12 : 40;
   const work = Array.from({ length: 31 * perDay }, (_, index) => ({
     day: addDays(first, index % 31),
     minute: Math.floor(index / 31) * 10,
-    customerId: sample[index % sample.length] as string,
+    // Nobody has two appointments at one time.
+    customerId: customers[index % customers.length] as string,
   }));
   const positions: string[] = [];
   const rest = work.values();
@@ -148,7 +161,7 @@ async function monthOfSlots(context: Benches, { stack, issuer, sample, serviceTo
     Array.from({ length: 8 }, async () => {
       for (const { day, minute, customerId } of rest) {
         const start = new Date(Date.parse(`${day}T08:00:00Z`) + minute * 60_000).toISOString();
-        const body = { customerId, definitionId: "month", slot: { start } };
+        const body = { customerId, definitionId: name, slot: { start } };
         const { position } = await platform("POST", "/internal/reservations", body);
         positions[0] = !positions[0] || position > positions[0] ? position : positions[0];
       }
@@ -157,13 +170,13 @@ async function monthOfSlots(context: Benches, { stack, issuer, sample, serviceTo
   const token = await tokenOf(sample[0] as string);
   await untilVisible(stack.file.queryApi, issuer.org, token, positions);
   const ada = sender(stack.file.queryApi, issuer.org, token, agent);
-  const path = `/client-data/reservations/available-slots?definitionId=month&from=${first}&to=${addDays(first, 30)}&timezone=${zone}`;
+  const path = `/client-data/reservations/available-slots?definitionId=${name}&from=${first}&to=${addDays(first, 30)}&timezone=${zone}`;
   const client = await new MongoClient(stack.file.mongodb).connect();
   const row = await generationRows(client.db(database)).findOne({ _id: readModelKey(slotbookDocument) });
   const collection = client
     .db(database)
     .collection<{ _id: string }>(generationName(readModelKey(slotbookDocument), row?.live ?? 0));
-  const idOf = (day: string) => `${issuer.org}.month.${day}`;
+  const idOf = (day: string) => `${issuer.org}.${name}.${day}`;
   const filter = { _id: { $gte: idOf(first), $lte: idOf(addDays(first, 30)) } };
   const times = context.quick ? 60 : 300;
   const each = async (turn: number, ask: () => Promise<unknown>) => {
@@ -192,7 +205,7 @@ async function monthOfSlots(context: Benches, { stack, issuer, sample, serviceTo
   await client.close();
   await agent.close();
   return benchResult({
-    name: "reservations-month",
+    name: `reservations-${name}`,
     unit: "ms",
     product: median(figures.product),
     floor: median(figures.floor),
