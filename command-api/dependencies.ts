@@ -11,7 +11,7 @@ import type { EventStore, LogPosition } from "#infrastructure/event-store.js";
 import { createEventSerializer } from "#infrastructure/event-serializer.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { CommandAnswer } from "#infrastructure/http/records.js";
-import { commandMetrics } from "#infrastructure/metrics.js";
+import { commandMetrics, providerMetrics } from "#infrastructure/metrics.js";
 import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
 import { requestSilenceMs } from "#infrastructure/mongo.js";
@@ -105,6 +105,7 @@ export async function openCommandDependencies(
   onStop("org settings", orgSettings.close);
 
   const metrics = commandMetrics(registry);
+  const onCall = providerMetrics(registry);
   const { eventStore, database, keys } = openStores(environment, {
     name: "command-api",
     log,
@@ -121,10 +122,10 @@ export async function openCommandDependencies(
   const catalogue = openCatalogue(environment.PRODUCT_CATALOGUE_URL, readModels, log);
   onStop("product catalogue", () => catalogue.close());
 
-  const { payments, close } = openPaymentProviders(environment, orgSettings);
+  const { payments, close } = openPaymentProviders(environment, orgSettings, onCall);
   onStop("payment providers", close);
 
-  const objectStorage = createObjectStorage(environment);
+  const objectStorage = createObjectStorage(environment, onCall);
   const serializer = createEventSerializer(storedEvents, keys);
   const commands = createCommandHandler({
     eventStore,

@@ -77,6 +77,22 @@ export function queryMetrics(registry: Registry) {
 
 export type QueryMetrics = ReturnType<typeof queryMetrics>;
 
+/**
+ * Counts calls to outside parties, retries included: by which and how they ended.
+ *
+ * @returns what a provider's adapter takes as `onCall`
+ */
+export function providerMetrics(registry: Registry) {
+  const duration = new Histogram({
+    name: "client_data_provider_request_duration_seconds",
+    help: "Time of a call to an outside party, retries included, by provider and outcome: ok, refused, unavailable",
+    labelNames: ["provider", "outcome"],
+    buckets: requestBuckets,
+    registers: [registry],
+  });
+  return (provider: string, outcome: string, seconds: number): void => duration.observe({ provider, outcome }, seconds);
+}
+
 /** Metrics of the projection runner. Shared gauges are set by the lease holder only. */
 export function runnerMetrics(registry: Registry) {
   const gauge = (name: string, help: string, labelNames: string[] = []) =>

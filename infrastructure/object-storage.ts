@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, CopyConditions } from "minio";
 import type { Environment } from "./environment.js";
 import { createUploads, partSize, type Upload } from "./object-storage-uploads.js";
-import { createProviderCall, ProviderUnavailable } from "./providers/provider-call.js";
+import { createProviderCall, type ProviderCallOptions, ProviderUnavailable } from "./providers/provider-call.js";
 
 /** The part of the environment that names the object store. */
 export const objectStorageEnvironment = [
@@ -85,17 +85,25 @@ const callMs = 40_000;
 /** What fails sooner than this is tried once more: a connection that was closed while it lay idle, a hiccup. */
 const quickMs = 2_000;
 
-/** The object store of files and attachments, over any S3. Nothing is connected before the first call. */
+/**
+ * The object store of files and attachments, over any S3. Nothing is connected before the first call.
+ *
+ * @param onCall told of every call
+ */
 export function createObjectStorage(
   environment: Pick<Environment, Exclude<(typeof objectStorageEnvironment)[number], "S3_PUBLIC_ENDPOINT">> & {
     readonly S3_PUBLIC_ENDPOINT?: string | undefined;
   },
+  onCall?: ProviderCallOptions["onCall"],
 ): ObjectStorage {
   const bucket = environment.S3_BUCKET;
   const client = clientFor(environment.S3_ENDPOINT, environment);
   // What is signed for devices must name the host that they reach the store at.
   const signer = clientFor(environment.S3_PUBLIC_ENDPOINT ?? environment.S3_ENDPOINT, environment);
-  const guarded = createProviderCall({ provider: "object-storage", timeoutMs: callMs, attempts: 1 });
+  const guarded = createProviderCall({
+    ...{ provider: "object-storage", timeoutMs: callMs, attempts: 1 },
+    ...(onCall ? { onCall } : {}),
+  });
   const call = <Result>(work: () => Promise<Result>) => guarded(() => twiceIfQuick(work).catch(fail));
 
   const sign = (key: string, seconds: number, from: Date, { method = "GET", ...options }: LinkOptions) =>

@@ -7,6 +7,7 @@ import type { Environment } from "#infrastructure/environment.js";
 import { createEventSerializer, type EventSerializer } from "#infrastructure/event-serializer.js";
 import type { EventStore } from "#infrastructure/event-store.js";
 import { type OrgSettings, openOrgSettings, type OrgProviders } from "#infrastructure/org-settings.js";
+import { providerMetrics } from "#infrastructure/metrics.js";
 import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
 import type { PersonalDataKeys } from "#infrastructure/personal-data-keys.js";
 import type { PaymentProviders } from "#infrastructure/providers/payment-provider.js";
@@ -81,7 +82,7 @@ type Surroundings = {
  */
 export async function openWorkerDependencies(
   environment: Pick<Environment, (typeof workerEnvironment)[number] | "NODE_ENV" | "ALLOW_INSECURE_ENDPOINTS">,
-  { log, onStop, clock = () => new Date() }: Surroundings,
+  { log, registry, onStop, clock = () => new Date() }: Surroundings,
 ): Promise<WorkerDependencies> {
   const strict = (name: string) =>
     environment.NODE_ENV === "production" && !environment.ALLOW_INSECURE_ENDPOINTS.includes(name);
@@ -92,9 +93,10 @@ export async function openWorkerDependencies(
   const readModels = await openReadModels(database, documents, log);
   onStop("read models", () => readModels.close());
   const serializer = createEventSerializer(storedEvents, keys);
-  const mail = createMailSender({ url: environment.SMTP_URL, orgSettings, demandTls: strict("SMTP_URL") });
+  const onCall = providerMetrics(registry);
+  const mail = createMailSender({ url: environment.SMTP_URL, orgSettings, demandTls: strict("SMTP_URL"), onCall });
   onStop("mail", () => mail.close());
-  const { payments, close } = openPaymentProviders(environment, orgSettings);
+  const { payments, close } = openPaymentProviders(environment, orgSettings, onCall);
   onStop("payment providers", close);
   return {
     eventStore,
@@ -106,10 +108,10 @@ export async function openWorkerDependencies(
     orgSettings,
     serverKey: createServerKey(environment.SERVER_KEY),
     mail,
-    sms: createSmsSender({ baseUrl: environment.TWILIO_BASE_URL, orgSettings }),
+    sms: createSmsSender({ baseUrl: environment.TWILIO_BASE_URL, orgSettings, onCall }),
     payments,
-    objectStorage: createObjectStorage(environment),
-    scanner: createScanner(environment.CLAMAV_URL),
+    objectStorage: createObjectStorage(environment, onCall),
+    scanner: createScanner(environment.CLAMAV_URL, { onCall }),
     clock,
     log,
   };

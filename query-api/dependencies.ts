@@ -5,7 +5,7 @@ import { type CalendarLinks, createCalendarLinks } from "#infrastructure/calenda
 import type { Environment } from "#infrastructure/environment.js";
 import type { ReadinessCheck } from "#infrastructure/http/health.js";
 import type { ReadDependencies } from "#infrastructure/http/reads.js";
-import { queryMetrics } from "#infrastructure/metrics.js";
+import { providerMetrics, queryMetrics } from "#infrastructure/metrics.js";
 import { createMongoClient, pingMongo, requestSilenceMs } from "#infrastructure/mongo.js";
 import { createObjectStorage, type ObjectStorage, objectStorageEnvironment } from "#infrastructure/object-storage.js";
 import { type OrgSettings, openOrgSettings } from "#infrastructure/org-settings.js";
@@ -76,6 +76,7 @@ export async function openQueryDependencies(
     orgSettings,
     mapsUrl: environment.GOOGLE_MAPS_BASE_URL,
     placesUrl: environment.GOOGLE_PLACES_BASE_URL,
+    onCall: providerMetrics(registry),
   });
   onStop("google places", () => places.close());
 

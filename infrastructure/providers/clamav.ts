@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import type { Readable } from "node:stream";
-import { createProviderCall, ProviderUnavailable } from "./provider-call.js";
+import { createProviderCall, type ProviderCallOptions, ProviderUnavailable } from "./provider-call.js";
 
 /** What a scanner says of a file. `unscannable`: it answers, but will not scan this one (larger than its limit). */
 export type ScanVerdict =
@@ -27,10 +27,17 @@ const atOnce = 2;
  * clamd over TCP (INSTREAM), by clamscan.
  *
  * @param url `tcp://host:3310`
+ * @param options.onCall told of every scan
  */
-export function createScanner(url: string, { timeoutMs = scanMs }: { timeoutMs?: number } = {}): Scanner {
+export function createScanner(
+  url: string,
+  { timeoutMs = scanMs, onCall }: { timeoutMs?: number; onCall?: ProviderCallOptions["onCall"] } = {},
+): Scanner {
   const { hostname, port } = new URL(url);
-  const call = createProviderCall({ provider: "clamav", timeoutMs, attempts: 1, concurrency: atOnce });
+  const call = createProviderCall({
+    ...{ provider: "clamav", timeoutMs, attempts: 1, concurrency: atOnce },
+    ...(onCall ? { onCall } : {}),
+  });
   let client: Promise<NodeClam> | undefined;
 
   const connect = async () => {

@@ -3,7 +3,7 @@ import { legacyPlaces } from "./google-places-legacy.js";
 import { newPlaces } from "./google-places-new.js";
 import { createPlaceSessions } from "./place-sessions.js";
 import { clientPerOrg } from "./per-org.js";
-import { createProviderCall } from "./provider-call.js";
+import { createProviderCall, type ProviderCallOptions } from "./provider-call.js";
 
 export type Coordinates = { readonly lat: number; readonly lng: number };
 
@@ -78,6 +78,8 @@ export type GooglePlacesOptions = {
   readonly mapsUrl: string;
   /** Endpoint of the Places API (New). */
   readonly placesUrl: string;
+  /** Told of every call. */
+  readonly onCall?: ProviderCallOptions["onCall"];
 };
 
 export const mostSuggestions = 5;
@@ -85,7 +87,7 @@ export const mostSuggestions = 5;
 const timeoutMs = 2_000;
 
 /** Google Places by each org's own key, over the API that its settings name. */
-export function createGooglePlaces({ orgSettings, mapsUrl, placesUrl }: GooglePlacesOptions): GooglePlaces {
+export function createGooglePlaces({ orgSettings, mapsUrl, placesUrl, onCall }: GooglePlacesOptions): GooglePlaces {
   const sessions = createPlaceSessions();
   const overNew = newPlaces(placesUrl);
   const overLegacy = legacyPlaces(mapsUrl);
@@ -94,7 +96,7 @@ export function createGooglePlaces({ orgSettings, mapsUrl, placesUrl }: GooglePl
     return {
       wire: api === "legacy" ? overLegacy.withKey(key) : overNew.withKey(key),
       // Its own for each org: one whose quota is used up must not break the circuit of the others.
-      call: createProviderCall({ provider: "google-places", timeoutMs }),
+      call: createProviderCall({ provider: "google-places", timeoutMs, ...(onCall ? { onCall } : {}) }),
     };
   });
 

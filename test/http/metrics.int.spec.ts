@@ -4,7 +4,7 @@ import { sendRequest, startApi, type TestApi } from "../support/api.js";
 describe("metrics and logs of the APIs", () => {
   let api: TestApi;
   before(async () => {
-    api = await startApi({ projections: true });
+    api = await startApi({ projections: true, standIns: true });
   });
   after(() => api?.stop());
 
@@ -35,6 +35,21 @@ describe("metrics and logs of the APIs", () => {
     );
   });
 
+  it("time every call to an outside party, by how it ended", async () => {
+    const ada = await api.as("metrics-ada");
+    const added = await ada.post("/client-data/payment-methods", { body: { paymentMethodId: "pm_card_visa" } });
+    expect(added.status).to.equal(201);
+    const declined = { paymentMethodId: "pm_card_chargeDeclined" };
+    expect((await ada.post("/client-data/payment-methods", { body: declined })).status).to.equal(402);
+    const suggested = await ada.get("/client-data/addresses/autocomplete?input=Unter%20den%20Linden");
+    expect(suggested.status, JSON.stringify(suggested.body)).to.equal(200);
+    const count = "client_data_provider_request_duration_seconds_count";
+    const command = await scrape(api.commandApi);
+    expect(command).to.match(new RegExp(`${count}\\{provider="stripe",outcome="ok"\\} [1-9]`));
+    expect(command).to.match(new RegExp(`${count}\\{provider="stripe",outcome="refused"\\} 1`));
+    expect(await scrape(api.queryApi)).to.contain(`${count}{provider="google-places",outcome="ok"} 1`);
+  });
+
   it("carry no id of a customer, an org or a request in any label", async () => {
     for (const text of [await scrape(api.commandApi), await scrape(api.queryApi)]) {
       expect(text).not.to.match(/metrics-ada|lamp-1|key-1/);
@@ -45,7 +60,7 @@ describe("metrics and logs of the APIs", () => {
       );
       expect(own).to.have.members(
         own.filter((name) =>
-          ["area", "outcome", "route", "status", "category", "service", "node"].includes(name ?? ""),
+          ["area", "outcome", "provider", "route", "status", "category", "service", "node"].includes(name ?? ""),
         ),
       );
     }
