@@ -8,10 +8,8 @@ import { profileDecider } from "#domain/profile/profile.decider.js";
 import { type CommandHandler, CommandRejected } from "#infrastructure/command-handler.js";
 import type { Principal } from "#infrastructure/http/principal.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
+import type { AccountChanges } from "./account-changes.js";
 import type { Idempotency } from "./idempotency.js";
-
-/** A lock set by another process is noticed after this time at the latest. */
-const accountMaxAgeMs = 10_000;
 
 /**
  * Guards every command of a customer: the first one, in whatever area, registers the customer from the token's
@@ -23,13 +21,16 @@ const accountMaxAgeMs = 10_000;
 export function createAccountGuard(deps: {
   readonly commands: CommandHandler;
   readonly idempotency: Idempotency;
+  readonly accountChanges: Pick<AccountChanges, "maxAgeMs" | "hasChanged">;
 }): (req: Request, res: Response, route: Pick<RouteDefinition, "whileLocked">) => Promise<void> {
-  const { commands, idempotency } = deps;
+  const { commands, idempotency, accountChanges } = deps;
   return async (req, res, route) => {
     const principal = res.locals.principal as Principal | undefined;
     if (!principal) return; // a service acts on accounts of others
     const stream = streams.profile(principal.owner);
-    const { state } = await commands.load({ decider: privacyDecider, stream, maxAgeMs: accountMaxAgeMs });
+    const account = { decider: privacyDecider, stream };
+    const recent = await commands.load({ ...account, maxAgeMs: accountChanges.maxAgeMs });
+    const { state } = accountChanges.hasChanged(stream, recent.revision) ? await commands.load(account) : recent;
     if (!mayAct(state.standing) && !route.whileLocked)
       throw new CommandRejected(rejection("forbidden", "ACCOUNT_LOCKED"));
     if (state.known) return;

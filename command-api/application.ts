@@ -4,6 +4,7 @@ import { type ApplicationParts, createApplication } from "#infrastructure/http/a
 import { wirePosition } from "#infrastructure/http/log-position.js";
 import type { RouteDefinition } from "#infrastructure/http/routes.js";
 import { createAccountGuard } from "./account.js";
+import type { AccountChanges } from "./account-changes.js";
 import { addressRoutes } from "./addresses/addresses.routes.js";
 import type { CommandDependencies } from "./dependencies.js";
 import { createIdempotency } from "./idempotency.js";
@@ -57,13 +58,16 @@ export function commandRoutes(deps: CommandDependencies): RouteDefinition[] {
 }
 
 export type CommandApiParts = Omit<ApplicationParts, "routes" | "beforeCommand" | "document"> &
-  Omit<CommandDependencies, "idempotency" | "answerOf"> & { readonly eventStore: EventStore };
+  Omit<CommandDependencies, "idempotency" | "answerOf"> & {
+    readonly eventStore: EventStore;
+    readonly accountChanges: Pick<AccountChanges, "maxAgeMs" | "hasChanged">;
+  };
 
 /** Wires the command API: the areas' routes in the HTTP frame. Opens nothing, listens on nothing. */
 export function createCommandApi(parts: CommandApiParts): { app: Express; routes: readonly RouteDefinition[] } {
-  const { clock, commands, eventStore } = parts;
+  const { clock, commands, eventStore, accountChanges } = parts;
   const idempotency = createIdempotency({ clock });
-  const guardAccount = createAccountGuard({ commands, idempotency });
+  const guardAccount = createAccountGuard({ commands, idempotency, accountChanges });
   let epoch: string | undefined;
   const deps: CommandDependencies = {
     ...parts,

@@ -33,6 +33,7 @@ import { paymentMethodDocument } from "#projectors/payment-methods/payment-metho
 import { reservationDocument } from "#projectors/reservations/reservations.document.js";
 import { slotBlockDocument } from "#projectors/reservations/slot-block.document.js";
 import { productDocument } from "#projectors/wishlist/product.document.js";
+import { AccountChanges } from "./account-changes.js";
 import type { Idempotency } from "./idempotency.js";
 
 /** What the areas' command routes may use. */
@@ -113,7 +114,7 @@ export async function openCommandDependencies(
     silenceMs: requestSilenceMs,
     onAppend: (outcome, seconds) => metrics.appendDuration.observe({ outcome }, seconds),
   });
-  const readModels = await openReadModels(database, documents, log);
+  const readModels = await openReadModels(database, documents, log, { positions: "asked" });
   onStop("read models", () => readModels.close());
 
   const redis = failFastConnection(environment.REDIS_URL, (err) => log.warn({ err }, "redis"));
@@ -133,6 +134,11 @@ export async function openCommandDependencies(
     keys,
     onConflict: (category) => metrics.appendConflicts.inc({ category }),
   });
+  const accountChanges = new AccountChanges(eventStore, log);
+  const stopping = new AbortController();
+  void accountChanges.follow(stopping.signal);
+  onStop("account changes", () => stopping.abort());
+
   const readiness: ReadinessCheck[] = [
     { name: "event store", probe: async () => void (await eventStore.head()) },
     { name: "keys", probe: () => keys.check() },
@@ -144,6 +150,7 @@ export async function openCommandDependencies(
   return {
     clock: () => new Date(),
     commands,
+    accountChanges,
     eventStore,
     serializer,
     keys,

@@ -120,6 +120,15 @@ type Waiter = {
 };
 
 const reopenAfterMs = { first: 100, most: 5_000 };
+const askEveryMs = 20;
+
+export type ReadModelsOptions = {
+  /**
+   * How positions become known. `followed`, the default: as they move, for who answers reads. `asked`: only while
+   * somebody waits for one, for who seldom does; moving cursors then wake nobody.
+   */
+  readonly positions?: "followed" | "asked";
+};
 
 /**
  * Follows the cursors and live pointers of read models with ONE change stream, whatever the number of waiting
@@ -133,8 +142,9 @@ export async function openReadModels(
   database: Db,
   definitions: readonly DocumentDefinition<unknown>[],
   log: Pick<Logger, "warn">,
+  { positions = "followed" }: ReadModelsOptions = {},
 ): Promise<ReadModels> {
-  const view = new ReadModelView(database, definitions, log);
+  const view = new ReadModelView(database, definitions, log, positions);
   await view.open();
   return view;
 }
@@ -143,6 +153,7 @@ class ReadModelView implements ReadModels {
   readonly #database: Db;
   readonly #keys: readonly ReadModelKey[];
   readonly #log: Pick<Logger, "warn">;
+  readonly #positions: "followed" | "asked";
   readonly #collections = new Map<string, Collection<never>>();
   readonly #waiters = new Set<Waiter>();
   #generations = new Map<ReadModelKey, number>();
@@ -150,12 +161,19 @@ class ReadModelView implements ReadModels {
   /** Cursor row of each read model's live generation. */
   #rowOf = new Map<ReadModelKey, string>();
   #changes: ChangeStream | undefined;
+  #asking = false;
   readonly #closing = new AbortController();
 
-  constructor(database: Db, definitions: readonly DocumentDefinition<unknown>[], log: Pick<Logger, "warn">) {
+  constructor(
+    database: Db,
+    definitions: readonly DocumentDefinition<unknown>[],
+    log: Pick<Logger, "warn">,
+    positions: "followed" | "asked",
+  ) {
     this.#database = database;
     this.#keys = definitions.map(readModelKey);
     this.#log = log;
+    this.#positions = positions;
   }
 
   /** Starts following; resolves after the first attempt, successful or not. */
@@ -203,6 +221,7 @@ class ReadModelView implements ReadModels {
       const timer = setTimeout(abort, timeoutMs);
       signal?.addEventListener("abort", abort);
       this.#waiters.add(waiter);
+      if (this.#positions === "asked") void this.#ask();
     });
   }
 
@@ -257,10 +276,23 @@ class ReadModelView implements ReadModels {
     return this.#database.client.withSession({ causalConsistency: true }, async (session) => {
       const { operationTime } = await this.#database.command({ ping: 1 }, { session });
       await this.#load(session);
-      const names = [cursorRows(this.#database).collectionName, generationRows(this.#database).collectionName];
+      const rows = this.#positions === "followed" ? [cursorRows, generationRows] : [generationRows];
+      const names = rows.map((of) => of(this.#database).collectionName);
       const changes = [{ $match: { "ns.coll": { $in: names } } }];
       return this.#database.watch(changes, { startAtOperationTime: operationTime as Timestamp });
     });
+  }
+
+  /** Reads the rows again and again for as long as somebody waits. */
+  async #ask(): Promise<void> {
+    if (this.#asking) return;
+    this.#asking = true;
+    while (this.#waiters.size > 0 && !this.#closing.signal.aborted) {
+      // MongoDB being away: the wait goes on, to its limit.
+      await this.#load().catch(() => {});
+      if (this.#waiters.size > 0) await aborted(this.#closing.signal, askEveryMs);
+    }
+    this.#asking = false;
   }
 
   async #load(session?: ClientSession): Promise<void> {

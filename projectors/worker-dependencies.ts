@@ -90,7 +90,7 @@ export async function openWorkerDependencies(
   const orgSettings = openOrgSettings(environment.ORG_SETTINGS_FILE, { production, uses, log });
   onStop("org settings", orgSettings.close);
   const { eventStore, database, keys } = openStores(environment, { name: "worker", log, onStop });
-  const readModels = await openReadModels(database, documents, log);
+  const readModels = await openReadModels(database, documents, log, { positions: "asked" });
   onStop("read models", () => readModels.close());
   const serializer = createEventSerializer(storedEvents, keys);
   const onCall = providerMetrics(registry);

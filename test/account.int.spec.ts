@@ -1,6 +1,8 @@
 import { expect } from "chai";
 import { streams } from "#domain/core/identifiers.js";
+import { AccountLocked } from "#domain/core/account-standing.js";
 import { CustomerErased } from "#domain/privacy/privacy.events.js";
+import { createEventStore } from "#infrastructure/eventstoredb.js";
 import { startApi, type TestApi } from "./support/api.js";
 
 describe("the account behind a command", () => {
@@ -49,6 +51,30 @@ describe("the account behind a command", () => {
     await (await api.as("reader")).get("/client-data/profile");
     await (await api.asService()).put("/internal/ingest/orders/o1", { body: {} });
     expect(await api.newEvents(mark)).to.deep.equal([]);
+  });
+
+  it("is locked here as soon as the log tells of it, whichever process did so", async () => {
+    const eve = await api.as("eve");
+    expect((await eve.post("/client-data/wishlist/lamp")).status).to.equal(201);
+    const elsewhere = createEventStore(api.environment.EVENTSTORE_URL ?? "");
+    try {
+      const metadata = {
+        ...{ orgId: api.org, customerId: "eve", commandId: crypto.randomUUID() },
+        ...{ actor: { type: "service", id: "platform" }, occurredAt: new Date().toISOString() },
+      };
+      const stream = await elsewhere.readStream(profileOf("eve"));
+      const event = AccountLocked.create({ reason: "fraud" });
+      await elsewhere.append(profileOf("eve"), stream.length - 1, [{ id: crypto.randomUUID(), ...event, metadata }]);
+    } finally {
+      await elsewhere.close();
+    }
+    // Unheard it would be noticed after ten seconds.
+    const deadline = performance.now() + 5_000;
+    const statuses: number[] = [];
+    while (statuses.at(-1) !== 403 && performance.now() < deadline) {
+      statuses.push((await eve.post("/client-data/wishlist/lamp")).status);
+    }
+    expect(statuses.at(-1), `${statuses.length} commands`).to.equal(403);
   });
 
   it("that is closed may do nothing", async () => {

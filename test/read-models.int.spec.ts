@@ -69,6 +69,24 @@ describe("read models", () => {
     expect(await readModels.waitFor(definitions, future, 60_000, gone.signal)).to.equal(false);
   });
 
+  it("are waited for in the same way by who does not follow them", async () => {
+    fixture.run(both);
+    await fixture.caughtUp(both);
+    const asking = await openReadModels(fixture.database, definitions, { warn() {} }, { positions: "asked" });
+    try {
+      await Promise.all(
+        Array.from({ length: 20 }, async (_, index) => {
+          const position = await fixture.count(fixture.owner(`c${index}`), 1);
+          expect(await asking.waitFor(definitions, position, 10_000)).to.equal(true);
+          expect(asking.position(tally.definition) >= position).to.equal(true);
+        }),
+      );
+      expect(await asking.waitFor(definitions, "9".repeat(20), 150)).to.equal(false);
+    } finally {
+      await asking.close();
+    }
+  });
+
   it("hide what was removed", async () => {
     const ada = fixture.owner("ada");
     fixture.run(both);
