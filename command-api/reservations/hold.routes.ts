@@ -4,6 +4,7 @@ import { rejection } from "#domain/core/rejection.js";
 import { holdOf, reservationsDecider } from "#domain/reservations/reservations.decider.js";
 import type { Candidate, Place } from "#domain/reservations/reservations.events.js";
 import { reservationLimits } from "#domain/reservations/reservations.policy.js";
+import { businessDay } from "#domain/reservations/opening-hours.js";
 import { isLive, slotbookDecider } from "#domain/reservations/slotbook.decider.js";
 import { type Bookable, judgeSlot } from "#domain/reservations/slots.policy.js";
 import { type CommandContext, CommandRejected } from "#infrastructure/command-handler.js";
@@ -119,22 +120,26 @@ export async function placeHold(
     if ((resourceId ?? live.place.resourceId) === live.place.resourceId) return { hold: live, replayed: false };
   }
   const wish = { start, resourceId, partySize };
-  const room = roomWish(offer, wish, now, { holdId: live?.holdId ?? null });
+  const uuid = commandIdOf([context.commandId, "hold"]);
+  // Its own hold, where an earlier run of this command died before it could record it.
+  const own = (offer?.resources ?? []).map((resource) =>
+    holdIdOf({ resourceId: resource.resourceId, day: businessDay(resource, start) }, uuid),
+  );
+  const room = roomWish(offer, wish, now, { holdIds: [live?.holdId ?? null, ...own] });
   const others = othersTo(deps, owner, offer, room);
   const judged = await withRoom(commands, owner.org, judgeSlot(offer, wish, now), room, others);
   if (judged.rejection) throw new CommandRejected(judged.rejection);
 
-  const uuid = commandIdOf([context.commandId, "hold"]);
   const expiresAt = new Date(now + reservationLimits.holdMinutes * 60_000).toISOString();
   const keep = { owner, offer: offer as Bookable, partySize, expiresAt, replaces: live?.holdId ?? null };
-  const place = await holdOne(deps, keep, judged.candidates, uuid, context, others);
-  const holdId = holdIdOf(place, uuid);
+  const held = await holdOne(deps, keep, judged.candidates, uuid, context, others);
+  const { place, holdId } = held;
   const handled = await commands.handle({
     decider: reservationsDecider,
     stream,
     command: {
       type: "PlaceHold",
-      ...{ holdId, definitionId, title: keep.offer.definition.title, place, partySize, expiresAt },
+      ...{ holdId, definitionId, title: keep.offer.definition.title, place, partySize, expiresAt: held.expiresAt },
     },
     context,
   });
@@ -164,15 +169,16 @@ async function holdOne(
   uuid: string,
   context: CommandContext,
   others: () => Promise<Record<string, unknown>>,
-): Promise<Place> {
+): Promise<{ readonly place: Place; readonly holdId: string; readonly expiresAt: string }> {
   for (const { capacity, ...place } of candidates) {
+    const holdId = holdIdOf(place, uuid);
     try {
-      await commands.handle({
+      const { state } = await commands.handle({
         decider: slotbookDecider,
         stream: streams.slotbook(owner.org, place.resourceId, place.day),
         command: {
           type: "HoldPlace",
-          holdId: holdIdOf(place, uuid),
+          holdId,
           customerId: owner.customer,
           definitionId: offer.definitionId,
           slot: place.slot,
@@ -181,7 +187,8 @@ async function holdOne(
         },
         context: slotbookContext(context),
       });
-      return place;
+      // One that an earlier run placed ends when that run said.
+      return { place, holdId, expiresAt: state.holds.get(holdId)?.expiresAt ?? expiresAt };
     } catch (error) {
       if (!(error instanceof CommandRejected)) throw error;
     }

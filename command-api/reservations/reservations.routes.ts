@@ -18,7 +18,7 @@ import {
   reservationNumberOf,
   timesOf,
 } from "#domain/reservations/reservations.policy.js";
-import { isLive } from "#domain/reservations/slotbook.decider.js";
+import { isLive, type NotCounted } from "#domain/reservations/slotbook.decider.js";
 import { type Bookable, candidateOf, type Judged, judgeSlot } from "#domain/reservations/slots.policy.js";
 import { type CommandContext, CommandRejected, type Handled } from "#infrastructure/command-handler.js";
 import { expectedVersion, versionGuard } from "#infrastructure/http/etags.js";
@@ -219,7 +219,7 @@ export async function book(
   const anyTime = by === "staff" || hold !== null;
   let judged = judgeSlot(offer, hold?.resourceId ? { ...wish, resourceId: hold.resourceId } : wish, now, anyTime);
   if (hold?.rejection) judged = { rejection: hold.rejection };
-  const room = roomWish(offer, wish, now, { holdId: hold?.holdId ?? null });
+  const room = roomWish(offer, wish, now, { holdIds: [hold?.holdId ?? null] });
   const others = othersTo(deps, owner, offer, room);
   judged = await withRoom(commands, owner.org, judged, room, others);
 
@@ -373,7 +373,7 @@ export function roomWish(
   offer: Bookable | null,
   wish: { readonly start: number; readonly resourceId: string | null; readonly partySize: number },
   now: number,
-  notCounted: { readonly reservationId?: string; readonly holdId?: string | null },
+  notCounted: NotCounted,
 ) {
   return { ...wish, bufferMinutes: offer?.definition.bufferMinutes ?? 0, now, notCounted };
 }

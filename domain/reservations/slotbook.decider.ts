@@ -150,8 +150,9 @@ function decide(command: SlotbookCommand, state: SlotbookState): Decision<Slotbo
     }
     case "HoldPlace": {
       const { holdId, customerId, definitionId, slot, bufferMinutes, partySize, expiresAt } = command;
-      if (state.holds.has(holdId)) return accept();
-      if (placesLeft(state, command, { holdId: command.replaces }) < partySize) {
+      const known = state.holds.get(holdId);
+      if (known && isLive(known, command.now)) return accept();
+      if (placesLeft(state, command, { holdIds: [command.replaces] }) < partySize) {
         return refuse(rejection("conflict", "SLOT_TAKEN"));
       }
       return accept(PlaceHeld.create({ holdId, customerId, definitionId, slot, bufferMinutes, partySize, expiresAt }));
@@ -183,7 +184,7 @@ function claim(
   if (verdict !== undefined) return refuse(rejection("conflict", verdict));
   const hold = holdId === null ? undefined : state.holds.get(holdId);
   const held = hold !== undefined && hold.customerId === customerId && isLive(hold, now);
-  const left = placesLeft(state, command, { reservationId, holdId: held ? holdId : null });
+  const left = placesLeft(state, command, { reservationId, holdIds: held ? [holdId] : [] });
   if (left >= partySize) {
     return accept(
       PlaceClaimed.create({
@@ -217,15 +218,16 @@ function setBlock(
   return known?.range ? accept(SlotsUnblocked.create({ blockId, sourceRevision })) : accept();
 }
 
-/** What is not counted against a wish: other claims of its own reservation, and the hold it is made under. */
-export type NotCounted = { readonly reservationId?: string | null; readonly holdId?: string | null };
+/** What is not counted against a wish: other claims of its own reservation, and holds that are its own. */
+export type NotCounted = { readonly reservationId?: string | null; readonly holdIds?: readonly (string | null)[] };
 
 /** What is taken on this day: by claims, by holds that are live, and by blocks. */
 export function occupancy(state: SlotbookState, now: number, notCounted: NotCounted = {}): Occupancy {
-  const { reservationId, holdId } = notCounted;
+  const { reservationId, holdIds = [] } = notCounted;
   const occupations: Occupation[] = [];
   for (const claim of state.claims.values()) if (claim.reservationId !== reservationId) occupations.push(claim);
-  for (const hold of state.holds.values()) if (hold.holdId !== holdId && isLive(hold, now)) occupations.push(hold);
+  for (const hold of state.holds.values())
+    if (isLive(hold, now) && !holdIds.includes(hold.holdId)) occupations.push(hold);
   const blocks: Range[] = [];
   for (const { range } of state.blocks.values()) if (range) blocks.push(range);
   return occupancyOf(occupations, blocks);

@@ -5,10 +5,10 @@ import type { RecordedEvent } from "#domain/core/recorded-event.js";
 import { remaining } from "#domain/reservations/capacity.policy.js";
 import { addDays, businessDay } from "#domain/reservations/opening-hours.js";
 import { reservationsDecider } from "#domain/reservations/reservations.decider.js";
-import type { Candidate } from "#domain/reservations/reservations.events.js";
+import type { Candidate, Place } from "#domain/reservations/reservations.events.js";
 import { WaitlistJoined } from "#domain/reservations/reservations.events.js";
 import { isWaiting, offerKey, reservationLimits } from "#domain/reservations/reservations.policy.js";
-import { occupancy, slotbookDecider } from "#domain/reservations/slotbook.decider.js";
+import { isLive, occupancy, slotbookDecider } from "#domain/reservations/slotbook.decider.js";
 import {
   HeldPlaceLapsed,
   HeldPlaceReleased,
@@ -82,7 +82,8 @@ async function offerToNewcomer(
     for (let day = first; day <= last; day = addDays(day, 1)) {
       const place = { resourceId: resource.resourceId, day };
       const range = { from: Date.parse(from), to: Date.parse(to) };
-      if (!(await freeSlot(deps, org, offer, place, { partySize, ...range, offered: [] }, context))) continue;
+      if (!(await freeSlot(deps, org, offer, place, { waitlistId, partySize, ...range, offered: [] }, context)))
+        continue;
       await offerDay(deps, org, place, context);
       const { state } = await deps.commands.load({ decider: reservationsDecider, stream });
       const entry = state.waitlist.get(waitlistId);
@@ -102,9 +103,9 @@ async function offerDay(deps: WorkerDependencies, org: OrgId, place: Day, contex
       offers.set(entry.definitionId, offer);
     }
     if (!offer || !isWaiting(entry, now)) continue;
-    const { partySize, offered } = entry;
+    const { waitlistId, partySize, offered } = entry;
     const range = { from: Date.parse(entry.from), to: Date.parse(entry.to) };
-    const slot = await freeSlot(deps, org, offer, place, { partySize, offered, ...range }, context);
+    const slot = await freeSlot(deps, org, offer, place, { waitlistId, partySize, offered, ...range }, context);
     if (slot) await offerTo(deps, entry, offer, slot, context);
   }
 }
@@ -134,19 +135,20 @@ async function waiting(
 }
 
 type Wanted = {
+  readonly waitlistId: string;
   readonly partySize: number;
   readonly from: number;
   readonly to: number;
   readonly offered: readonly string[];
 };
 
-/** The first slot of a day that is free and wanted. */
+/** The first slot of a day that is wanted and free, or held for this very entry: a worker died before it could say so. */
 async function freeSlot(
   deps: WorkerDependencies,
   org: OrgId,
   { definition, resources }: Bookable,
   place: Day,
-  { partySize, from, to, offered }: Wanted,
+  { waitlistId, partySize, from, to, offered }: Wanted,
   context: CommandContext,
 ): Promise<Candidate | null> {
   const now = context.now.getTime();
@@ -154,14 +156,22 @@ async function freeSlot(
   if (!resource || partySize > definition.maxPartySize) return null;
   const starts = startsOn(definition, resource, place.day, now).filter((start) => start >= from && start < to);
   if (starts.length === 0) return null;
-  const taken = occupancy(await slotbookOf(deps.commands, org, place), now);
+  const slotbook = await slotbookOf(deps.commands, org, place);
+  const taken = occupancy(slotbook, now);
   for (const start of starts) {
-    const slot = { start, end: start + definition.durationMinutes * 60_000, bufferMinutes: definition.bufferMinutes };
-    if (remaining(taken, resource.capacity, slot) < partySize) continue;
     const candidate = candidateOf(definition, resource, start);
-    if (!offered.includes(offerKey(candidate))) return candidate;
+    if (offered.includes(offerKey(candidate))) continue;
+    const own = slotbook.holds.get(offerHoldId(waitlistId, candidate));
+    if (own && isLive(own, now)) return candidate;
+    const slot = { start, end: start + definition.durationMinutes * 60_000, bufferMinutes: definition.bufferMinutes };
+    if (remaining(taken, resource.capacity, slot) >= partySize) return candidate;
   }
   return null;
+}
+
+/** Made of entry and slot: a repeat goes on with the same hold. */
+function offerHoldId(waitlistId: string, place: Place): string {
+  return holdIdOf(place, uuidV5(`${waitlistId} ${offerKey(place)}`, offerNamespace));
 }
 
 /** Holds a slot for somebody in line, and says so; gives it back when it is not wanted any more. */
@@ -175,11 +185,11 @@ async function offerTo(
   const { waitlistId, partySize } = entry;
   const owner = ownerOf(entry);
   const now = context.now.getTime();
-  const holdId = holdIdOf(place, uuidV5(`${waitlistId} ${offerKey(place)}`, offerNamespace));
-  const expiresAt = new Date(now + reservationLimits.offerMinutes * 60_000).toISOString();
+  const holdId = offerHoldId(waitlistId, place);
+  let expiresAt = new Date(now + reservationLimits.offerMinutes * 60_000).toISOString();
   const own = { ...context, idempotent: false };
   try {
-    await deps.commands.handle({
+    const { state } = await deps.commands.handle({
       decider: slotbookDecider,
       stream: streams.slotbook(owner.org, place.resourceId, place.day),
       command: {
@@ -190,6 +200,8 @@ async function offerTo(
       },
       context: slotbookContext(own),
     });
+    // One that an earlier run placed ends when that run said.
+    expiresAt = state.holds.get(holdId)?.expiresAt ?? expiresAt;
   } catch (error) {
     if (error instanceof CommandRejected) return; // somebody was quicker
     throw error;

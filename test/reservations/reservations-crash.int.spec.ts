@@ -56,14 +56,17 @@ function dying(commands: CommandHandler, death: Death): CommandHandler {
 describe("reservations: death between any two steps", function () {
   this.timeout(280_000);
   let api: TestApi;
-  let platform: Caller;
   let now = start;
   let customers = 0;
   const capacities = new Map<string, number>();
 
   before(async () => {
     api = await startApi({ projections: true, worker: true, clock: () => new Date(now) });
-    platform = await api.asService();
+    await furnish(await api.asService());
+  });
+  after(() => api?.stop());
+
+  async function furnish(platform: Caller): Promise<void> {
     const hours = [{ start: "09:00", end: "12:00" }];
     const days = Object.fromEntries(["mon", "tue", "wed", "thu", "fri", "sat", "sun"].map((day) => [day, hours]));
     capacities.set("room", 1);
@@ -77,8 +80,7 @@ describe("reservations: death between any two steps", function () {
       resourceIds: ["room"],
     };
     expect((await platform.put("/internal/ingest/definitions/talk", { body: definition })).status).to.equal(200);
-  });
-  after(() => api?.stop());
+  }
 
   /** A command API that dies at a step; all its requests fail from then on. */
   async function mortal(death: Death) {
@@ -185,40 +187,82 @@ describe("reservations: death between any two steps", function () {
     }
   }
 
-  it("offer: the place is held once and offered once, wherever the worker died", async () => {
+  it("hold: the place is held once, and the repeat gets it, wherever the command API died", async () => {
     for (let death = 0; death <= 2; death++) {
       day++;
       const where = `died after ${death} of 2 steps`;
-      const cleanUp: (() => unknown)[] = [];
-      const environment = readEnvironment(workerEnvironment, api.environment);
+      const who = await someone();
+      const mark = await api.mark();
+      const headers = { ...who.headers, "idempotency-key": `hold-${day}` };
+      const body = { definitionId: "talk", slot: slot("10") };
+      const path = "/client-data/reservations/holds";
+      const mortalApi = await mortal(death);
+      const died = await sendRequest(mortalApi.url, "POST", path, { headers, body });
+      await mortalApi.stop();
+      expect(died.status, where).to.equal(500);
+      const again = await sendRequest(api.commandApi, "POST", path, { headers, body });
+      expect(again.status, `${where}: ${JSON.stringify(again.body)}`).to.equal(201);
+      now += 20_000;
+      const third = await sendRequest(api.commandApi, "POST", path, { headers, body });
+      expect(third.body, where).to.deep.equal(again.body);
+      const held = (await api.newEvents(mark)).filter(({ type }) => type === "reservations.PlaceHeld.v1");
+      expect(
+        held.map(({ data }) => (data as { expiresAt: string }).expiresAt),
+        where,
+      ).to.deep.equal([again.body.data.expiresAt]);
+    }
+    expect(await auditFaults()).to.deep.equal([]);
+  });
+
+  for (const rival of ["and another worker tries at the same time", "and nobody else tries"]) {
+    it(`offer: the place is held once and offered once, wherever the worker died ${rival}`, async () => {
+      const alone = rival === "and nobody else tries";
+      const here = alone ? await startApi({ projections: true, clock: () => new Date(now) }) : api;
+      try {
+        if (alone) await furnish(await here.asService());
+        for (let death = 0; death <= 2; death++) await offerUnderDeath(here, death);
+      } finally {
+        if (alone) await here.stop();
+      }
+      expect(await auditFaults()).to.deep.equal([]);
+    });
+  }
+
+  async function offerUnderDeath(here: TestApi, death: number): Promise<void> {
+    day++;
+    const where = `died after ${death} of 2 steps`;
+    const cleanUp: (() => unknown)[] = [];
+    try {
+      const environment = readEnvironment(workerEnvironment, here.environment);
       const deps = await openWorkerDependencies(environment, {
         log: createLogger({ service: "worker", level: "silent" }),
         registry: createRegistry("worker", "test"),
         onStop: (_, close) => void cleanUp.push(close),
         clock: () => new Date(now),
       });
-      const who = await someone();
-      const mark = await api.mark();
+      const who = await here.as(`customer-${++customers}`);
+      const mark = await here.mark();
       const from = slot("10").start;
       const to = slot("11").start;
-      // A waitlist entry for a free slot is an offer to be made; the running worker and the dying one both try.
+      // A waitlist entry for a free slot is an offer to be made.
       const joined = await who.post("/client-data/reservations/waitlist", {
         body: { definitionId: "talk", from, to, partySize: 1 },
       });
       expect(joined.status).to.equal(201);
-      const [cause] = (await api.newEvents(mark)).filter(({ type }) => type === "reservations.WaitlistJoined.v1");
+      const [cause] = (await here.newEvents(mark)).filter(({ type }) => type === "reservations.WaitlistJoined.v1");
       if (!cause) return expect.fail("joining was not recorded");
       const reaction = { eventId: cause.id, stream: cause.stream, revision: cause.revision };
       const reactor = offerReactor({ ...deps, commands: dying(deps.commands, death) });
       await reactor.react(reaction).catch(() => {});
       await offerReactor(deps).react(reaction);
-      await api.settled();
-      const events = (await api.newEvents(mark)).map(({ type }) => type);
+      await (here === api ? api.settled() : here.caughtUp());
+      const events = (await here.newEvents(mark)).map(({ type }) => type);
       const count = (type: string) => events.filter((one) => one === `reservations.${type}.v1`).length;
       expect([count("PlaceHeld"), count("WaitlistOffered")], where).to.deep.equal([1, 1]);
-      expect((await who.get("/client-data/reservations/waitlist")).body.data[0].status, where).to.equal("offered");
+      const [entry] = (await who.get("/client-data/reservations/waitlist")).body.data;
+      expect(entry.status, where).to.equal("offered");
+    } finally {
       for (const close of cleanUp.reverse()) await close();
     }
-    expect(await auditFaults()).to.deep.equal([]);
-  });
+  }
 });

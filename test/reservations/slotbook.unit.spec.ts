@@ -165,6 +165,16 @@ describe("slotbook decider: holds", () => {
     refused([held("h1")], wish({ customerId: "bob" }), "SLOT_TAKEN");
   });
 
+  it("is placed once while it lives, and anew under the same id once it is over", () => {
+    slotbook.given(held("h1")).when(hold("h1")).thenNothing();
+    const over = held("h1", { expiresAt: new Date(now).toISOString() });
+    slotbook.given(over).when(hold("h1")).then(held("h1"));
+    slotbook
+      .given(over, claimed({ customerId: "bob" }))
+      .when(hold("h1"))
+      .thenRefused("SLOT_TAKEN");
+  });
+
   it("ends by time alone", () => {
     const over = held("h1", { expiresAt: new Date(now).toISOString() });
     slotbook.given(over).when(wish()).then(claimed());
