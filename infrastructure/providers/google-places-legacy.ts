@@ -1,7 +1,7 @@
 import type { Client } from "@googlemaps/google-maps-services-js";
 import type { AxiosError } from "axios";
 import { z } from "zod";
-import { type FoundPlace, mostSuggestions, type PlacesWire } from "./google-places.js";
+import { type FoundPlace, mostSuggestions, type PlacesWire } from "./place-provider.js";
 import { ProviderFault, ProviderUnavailable } from "./provider-call.js";
 
 const googlesOrigin = "https://maps.googleapis.com";

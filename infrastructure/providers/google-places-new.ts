@@ -1,6 +1,6 @@
 import { Pool } from "undici";
 import { z } from "zod";
-import { type FoundPlace, mostSuggestions, type PlacesWire, type Suggestion } from "./google-places.js";
+import { type FoundPlace, mostSuggestions, type PlacesWire, type Suggestion } from "./place-provider.js";
 import { ProviderFault, ProviderUnavailable } from "./provider-call.js";
 
 const connections = 32;

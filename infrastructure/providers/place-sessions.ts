@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import type { FoundPlace, PlaceWish, Suggestion, SuggestionWish } from "./google-places.js";
+import type { FoundPlace, PlaceWish, Suggestion, SuggestionWish } from "./place-provider.js";
 
 /** A session that nobody has gone on with for so long is over, and what it knew is forgotten. */
 const idleMs = 3 * 60_000;

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import type { FoundPlace, Suggestion } from "#infrastructure/providers/google-places.js";
+import type { FoundPlace, Suggestion } from "#infrastructure/providers/place-provider.js";
 import { createPlaceSessions } from "#infrastructure/providers/place-sessions.js";
 
 const wish = (input: string) => ({ input, countries: [] });
