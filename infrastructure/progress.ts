@@ -18,7 +18,9 @@ export function startProgress(options: {
   readonly start?: number;
   readonly output?: NodeJS.WriteStream;
 }): Progress {
-  const { label, unit, total, start = 0, output = process.stderr } = options;
+  const { label, unit, start = 0, output = process.stderr } = options;
+  // As far as it was known at the start: a log goes on while it is read.
+  let { total } = options;
   const began = performance.now();
   const width = 30;
   let done = start;
@@ -45,6 +47,7 @@ export function startProgress(options: {
   return {
     update(units) {
       done = units;
+      total = Math.max(total, units);
     },
     stop() {
       clearInterval(timer);
