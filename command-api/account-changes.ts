@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
 import type { Logger } from "pino";
-import { streams } from "#domain/core/identifiers.js";
+import { AccountLocked } from "#domain/core/account-standing.js";
 import type { EventStore, LogPosition } from "#infrastructure/event-store.js";
 
 /** What was read of an account is good for so long while nobody tells us of changes. */
@@ -11,9 +11,8 @@ const heardMs = 60_000;
 const mostStreams = 20_000;
 const reconnectAfterMs = 500;
 
-const profile = streams.profile({ org: "any", customer: "any" });
-/** What the names of all profiles' streams begin with. */
-const streamPrefixes = [profile.slice(0, profile.indexOf("-") + 1)];
+/** Locks and erasures lie in the streams of profiles. */
+const streamPrefixes = [`${AccountLocked.category}-`];
 
 /**
  * Hears from the log of every account that changes, whichever process changed it. So what was read of an account need

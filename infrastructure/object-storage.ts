@@ -102,7 +102,7 @@ export function createObjectStorage(
   const signer = clientFor(environment.S3_PUBLIC_ENDPOINT ?? environment.S3_ENDPOINT, environment);
   const guarded = createProviderCall({
     ...{ provider: "object-storage", timeoutMs: callMs, attempts: 1 },
-    ...(onCall ? { onCall } : {}),
+    onCall,
   });
   const call = <Result>(work: () => Promise<Result>) => guarded(() => twiceIfQuick(work).catch(fail));
 

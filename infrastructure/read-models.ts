@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { ChangeStream, ChangeStreamDocument, ClientSession, Collection, Db, Timestamp } from "mongodb";
 import type { Logger } from "pino";
 import type { OwnerKey } from "#domain/core/identifiers.js";
@@ -265,7 +266,7 @@ class ReadModelView implements ReadModels {
         firstAttempt();
         if (this.#closing.signal.aborted) return;
         this.#log.warn({ err: error }, "following the read models' cursors broke off, opening again");
-        await aborted(this.#closing.signal, pause);
+        await delay(pause, undefined, { signal: this.#closing.signal }).catch(() => {});
         pause = Math.min(pause * 2, reopenAfterMs.most);
       }
     }
@@ -290,7 +291,7 @@ class ReadModelView implements ReadModels {
     while (this.#waiters.size > 0 && !this.#closing.signal.aborted) {
       // MongoDB being away: the wait goes on, to its limit.
       await this.#load().catch(() => {});
-      if (this.#waiters.size > 0) await aborted(this.#closing.signal, askEveryMs);
+      if (this.#waiters.size > 0) await delay(askEveryMs, undefined, { signal: this.#closing.signal }).catch(() => {});
     }
     this.#asking = false;
   }
@@ -351,17 +352,4 @@ function isMember(member: CursorMember, key: ReadModelKey): boolean {
 
 function isLive(member: CursorMember, generations: ReadonlyMap<ReadModelKey, number>): boolean {
   return generations.get(readModelKey({ name: member.projection, version: member.version })) === member.generation;
-}
-
-/** Resolves after some time or as soon as the signal aborts. */
-function aborted(signal: AbortSignal, afterMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, afterMs);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done);
-  });
 }

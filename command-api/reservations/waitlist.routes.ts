@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { streams } from "#domain/core/identifiers.js";
 import { rejection } from "#domain/core/rejection.js";
-import { addDays, startOfDate } from "#domain/reservations/opening-hours.js";
+import { boundary } from "#domain/reservations/opening-hours.js";
 import { reservationsDecider } from "#domain/reservations/reservations.decider.js";
 import { reservationLimits } from "#domain/reservations/reservations.policy.js";
 import { waitlistData, waitlistDataSchema } from "#domain/reservations/waitlist-record.policy.js";
@@ -123,9 +123,4 @@ export function waitlistRoutes(deps: CommandDependencies): RouteDefinition[] {
       },
     },
   ];
-}
-
-/** A time as it is, a date as its first instant in the zone, or as that of the day after. */
-function boundary(moment: string, timezone: string, days: 0 | 1): number {
-  return moment.length > 10 ? Date.parse(moment) : startOfDate(timezone, addDays(moment, days));
 }

@@ -87,8 +87,18 @@ export function rangesOfDay(schedule: Pick<Schedule, "timezone" | "dayStartsAt">
   return joined(instantsOf(schedule.timezone, start, start + dayMs));
 }
 
-/** The first instant at which the wall clock shows a date; where a zone has skipped it, that of the next. */
-export function startOfDate(timezone: string, date: string): number {
+/**
+ * An end of a range as clients name it, epoch milliseconds.
+ *
+ * @param moment RFC 3339, taken as it is; or a date: the first instant at which the wall clock shows it
+ * @param days for a date: that many days later
+ */
+export function boundary(moment: string, timezone: string, days: 0 | 1): number {
+  return moment.length > 10 ? Date.parse(moment) : startOfDate(timezone, addDays(moment, days));
+}
+
+/** The first instant of a date; where a zone has skipped it, that of the next. */
+function startOfDate(timezone: string, date: string): number {
   const [day] = rangesOfDay({ timezone, dayStartsAt: "00:00" }, date);
   return day ? day.start : startOfDate(timezone, addDays(date, 1));
 }

@@ -36,7 +36,7 @@ export function createScanner(
   const { hostname, port } = new URL(url);
   const call = createProviderCall({
     ...{ provider: "clamav", timeoutMs, attempts: 1, concurrency: atOnce },
-    ...(onCall ? { onCall } : {}),
+    onCall,
   });
   let client: Promise<NodeClam> | undefined;
 

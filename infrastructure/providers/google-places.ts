@@ -54,7 +54,7 @@ export function createGooglePlaces({ orgSettings, mapsUrl, placesUrl, onCall }: 
     return {
       wire: api === "legacy" ? overLegacy.withKey(key) : overNew.withKey(key),
       // Its own for each org: one whose quota is used up must not break the circuit of the others.
-      call: createProviderCall({ provider: "google-places", timeoutMs, ...(onCall ? { onCall } : {}) }),
+      call: createProviderCall({ provider: "google-places", timeoutMs, onCall }),
     };
   });
 

@@ -19,10 +19,9 @@ export function openPaymentProviders(
   orgSettings: OrgSettings,
   onCall?: ProviderCallOptions["onCall"],
 ): { readonly payments: PaymentProviders; readonly close: () => void } {
-  const told = onCall ? { onCall } : {};
   const open = new Set<{ close(): Promise<void> }>();
   const stripe = clientPerOrg(orgSettings, "stripe", "stripe", (settings, org) => {
-    return stripeProvider({ apiBase: environment.STRIPE_API_BASE, settings, org, ...told });
+    return stripeProvider({ apiBase: environment.STRIPE_API_BASE, settings, org, onCall });
   });
   const paypal = clientPerOrg(
     orgSettings,
@@ -30,7 +29,7 @@ export function openPaymentProviders(
     "paypal",
     (settings) => {
       const { PAYPAL_BASE_URL: baseUrl, PUBLIC_URL: returnUrl } = environment;
-      const client = paypalProvider({ baseUrl, returnUrl, settings, ...told });
+      const client = paypalProvider({ baseUrl, returnUrl, settings, onCall });
       open.add(client);
       return client;
     },

@@ -85,13 +85,13 @@ type Reply = { readonly status: number; readonly json: unknown };
  * three hours; after that a token that was used is refused, and the attempt counts as failed.
  */
 export function paypalProvider({ baseUrl, returnUrl, settings, onCall }: PaypalOptions): PaypalProvider {
-  const call = createProviderCall({ provider: "paypal", timeoutMs, ...(onCall ? { onCall } : {}) });
+  const call = createProviderCall({ provider: "paypal", timeoutMs, onCall });
   // Anybody can send what has to be verified: that must not take up the calls of customers.
   const verifying = createProviderCall({
     provider: "paypal",
     timeoutMs,
     concurrency: 4,
-    ...(onCall ? { onCall } : {}),
+    onCall,
   });
   const agent = new Agent({ connections: 16, headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
   let token: { readonly value: string; readonly until: number } | undefined;

@@ -77,7 +77,9 @@ export type ProviderCallOptions = {
   /** Calls on their way at once, and as many again may wait; default 64. */
   readonly concurrency?: number;
   /** Told of every call. */
-  readonly onCall?: (provider: ProviderName, outcome: "ok" | "unavailable" | "refused", seconds: number) => void;
+  readonly onCall?:
+    | ((provider: ProviderName, outcome: "ok" | "unavailable" | "refused", seconds: number) => void)
+    | undefined;
 };
 
 /** After so many failures in a row nobody waits for the provider any more, for this long. */

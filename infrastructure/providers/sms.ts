@@ -40,7 +40,7 @@ const recipientCodes: readonly unknown[] = [21211, 21214, 21217, 21408, 21610, 2
 
 /** Sends text messages by Twilio's API of 2010-04-01: one form over HTTP, without its SDK, which is that and 90 ms. */
 export function createSmsSender({ baseUrl, orgSettings, onCall }: SmsSenderOptions): SmsSender {
-  const call = createProviderCall({ provider: "sms", timeoutMs, ...(onCall ? { onCall } : {}) });
+  const call = createProviderCall({ provider: "sms", timeoutMs, onCall });
   return {
     async send(org, to, text) {
       const account = orgSettings.of(org)?.providers.sms;

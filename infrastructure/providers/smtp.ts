@@ -43,7 +43,7 @@ const timeoutMs = 10_000;
 
 /** Sends mails through one mail server over a few connections that stay open between mails. */
 export function createMailSender({ url, orgSettings, demandTls, onCall, ca }: MailSenderOptions): MailSender {
-  const call = createProviderCall({ provider: "smtp", timeoutMs, ...(onCall ? { onCall } : {}) });
+  const call = createProviderCall({ provider: "smtp", timeoutMs, onCall });
   let opening: Promise<Transporter> | undefined;
 
   async function open(): Promise<Transporter> {

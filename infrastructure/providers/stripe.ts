@@ -50,7 +50,7 @@ const safeDeclineCodes: readonly string[] = [
 
 /** Stripe with the credentials of one org. */
 export function stripeProvider({ apiBase, settings, org, onCall }: StripeOptions): PaymentProvider {
-  const call = createProviderCall({ provider: "stripe", timeoutMs, ...(onCall ? { onCall } : {}) });
+  const call = createProviderCall({ provider: "stripe", timeoutMs, onCall });
   let sdk: Promise<Stripe> | undefined;
 
   /** The SDK is heavy: it is loaded with the first call. Its own retries are off, ours have one policy for all. */

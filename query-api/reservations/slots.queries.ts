@@ -2,7 +2,7 @@ import type { Filter } from "mongodb";
 import { z } from "zod";
 import { orgKey, type OwnerKey, ownerKey } from "#domain/core/identifiers.js";
 import { freeSlots, type FreeSlot, type TakenDay } from "#domain/reservations/availability.policy.js";
-import { addDays, businessDay, dateOf, segmentAt, startOfDate } from "#domain/reservations/opening-hours.js";
+import { addDays, boundary, businessDay, dateOf, segmentAt } from "#domain/reservations/opening-hours.js";
 import { shown } from "#domain/reservations/reservation-record.policy.js";
 import { reservationLimits } from "#domain/reservations/reservations.policy.js";
 import { type Bookable, bookable, type KnownResource } from "#domain/reservations/slots.policy.js";
@@ -216,11 +216,6 @@ function rangeOf({ from, to }: z.output<typeof query>, timezone: string, now: nu
   return { start, end };
 }
 
-/** An instant, or the first one of a date, or of a date so many days later. */
-function boundary(moment: string, timezone: string, days: 0 | 1): number {
-  return moment.length > 10 ? Date.parse(moment) : startOfDate(timezone, addDays(moment, days));
-}
-
 const startTimeAt = '{"start":"2026-06-01T'.length;
 const endTimeAt = '{"start":"2026-06-01T09:00:00.000+02:00","end":"2026-06-01T'.length;
 
@@ -240,14 +235,15 @@ function jsonOf(
   json.add(`{"data":{${JSON.stringify(head).slice(1, -1)},"days":[`);
   for (const slot of slots) {
     const { start, remaining, resourceIds } = slot;
-    const turned = [starts.turnTo(start), ends.turnTo(start + durationMinutes * 60_000)];
+    const startTurned = starts.turnTo(start);
+    const endTurned = ends.turnTo(start + durationMinutes * 60_000);
     if (starts.date !== date) {
       if (date !== "") json.replaceLast("]},");
       date = starts.date;
       json.add(`{"date":"${date}","slots":[`);
     }
     const at = json.length;
-    if (!turned[0] && !turned[1] && remaining === last?.remaining && resourceIds === last.resourceIds) {
+    if (!startTurned && !endTurned && remaining === last?.remaining && resourceIds === last.resourceIds) {
       json.repeatFrom(lastAt);
       json.setTime(at + startTimeAt, starts.minute);
       json.setTime(at + endTimeAt, ends.minute);

@@ -2,16 +2,13 @@ import { expect } from "chai";
 import { type CommandHandler, CommandRejected } from "#infrastructure/command-handler.js";
 import { readEnvironment } from "#infrastructure/environment.js";
 import { logStart } from "#infrastructure/event-store.js";
-import { createAuthenticator } from "#infrastructure/http/principal.js";
-import { listen } from "#infrastructure/http/server.js";
 import { addDays } from "#domain/reservations/opening-hours.js";
 import { createLogger } from "#infrastructure/log.js";
 import { createRegistry } from "#infrastructure/metrics.js";
 import { offerReactor } from "#projectors/reservations/waitlist.reactor.js";
 import { openWorkerDependencies, workerEnvironment } from "#projectors/worker-dependencies.js";
-import { createCommandApi } from "../../command-api/application.js";
-import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
 import { type Caller, sendRequest, startApi, type TestApi } from "../support/api.js";
+import { startCommandApi } from "../support/command-api.js";
 import { ReservationsAudit } from "../support/reservations-audit.js";
 
 const start = Date.parse("2026-06-01T06:00:00Z");
@@ -83,27 +80,12 @@ describe("reservations: death between any two steps", function () {
   }
 
   /** A command API that dies at a step; all its requests fail from then on. */
-  async function mortal(death: Death) {
-    const cleanUp: (() => unknown)[] = [];
-    const onStop = (_: string, close: () => unknown) => void cleanUp.push(close);
-    const log = createLogger({ service: "command-api", level: "silent" });
-    const registry = createRegistry("command-api", "test");
-    const deps = await openCommandDependencies(readEnvironment(commandEnvironment, api.environment), {
-      ...{ log, registry, onStop },
-    });
-    const commands = dying(deps.commands, death);
-    const clock = () => new Date(now);
-    const authenticator = createAuthenticator({ ...deps, keysCooldownMs: 0 });
-    const { app } = createCommandApi({ ...deps, commands, clock, authenticator, log, registry });
-    const server = await listen(app, { host: "127.0.0.1", port: 0 });
-    return {
-      url: server.url,
-      stop: async () => {
-        await server.close(0);
-        for (const close of cleanUp.reverse()) await close();
-      },
-    };
-  }
+  const mortal = (death: Death) =>
+    startCommandApi(
+      api,
+      () => new Date(now),
+      (commands) => dying(commands, death),
+    );
 
   async function auditFaults(): Promise<readonly string[]> {
     const audit = new ReservationsAudit(capacities);

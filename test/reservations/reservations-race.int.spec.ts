@@ -1,13 +1,7 @@
 import { expect } from "chai";
 import { logStart } from "#infrastructure/event-store.js";
-import { readEnvironment } from "#infrastructure/environment.js";
-import { createAuthenticator } from "#infrastructure/http/principal.js";
-import { listen } from "#infrastructure/http/server.js";
-import { createLogger } from "#infrastructure/log.js";
-import { createRegistry } from "#infrastructure/metrics.js";
-import { createCommandApi } from "../../command-api/application.js";
-import { commandEnvironment, openCommandDependencies } from "../../command-api/dependencies.js";
 import { type Answer, type Caller, sendRequest, startApi, type TestApi } from "../support/api.js";
+import { type AnotherCommandApi, startCommandApi } from "../support/command-api.js";
 import { seededRandom } from "../support/random.js";
 import { ReservationsAudit } from "../support/reservations-audit.js";
 
@@ -16,37 +10,16 @@ const customers = Number(process.env.RACE_CUSTOMERS ?? 40);
 const connections = 8;
 const start = Date.parse("2026-06-01T06:00:00Z");
 
-/** Another command API of its own: its own connection to the store, its own cache, its own queue of commands. */
-async function startCommandApi(api: TestApi): Promise<{ url: string; stop: () => Promise<void> }> {
-  const cleanUp: (() => unknown)[] = [];
-  const onStop = (_: string, close: () => unknown) => void cleanUp.push(close);
-  const log = createLogger({ service: "command-api", level: "silent" });
-  const registry = createRegistry("command-api", "test");
-  const environment = readEnvironment(commandEnvironment, api.environment);
-  const deps = await openCommandDependencies(environment, { log, registry, onStop });
-  const clock = () => new Date(start);
-  const authenticator = createAuthenticator({ ...deps, keysCooldownMs: 0 });
-  const { app } = createCommandApi({ ...deps, clock, authenticator, log, registry });
-  const server = await listen(app, { host: "127.0.0.1", port: 0 });
-  return {
-    url: server.url,
-    stop: async () => {
-      await server.close(0);
-      for (const close of cleanUp.reverse()) await close();
-    },
-  };
-}
-
 describe("reservations: a race for places", function () {
   this.timeout(280_000);
   let api: TestApi;
   let platform: Caller;
-  let apis: { url: string; stop: () => Promise<void> }[] = [];
+  let apis: AnotherCommandApi[] = [];
 
   before(async () => {
     api = await startApi({ projections: true, worker: true, clock: () => new Date(start) });
     platform = await api.asService();
-    apis = await Promise.all(Array.from({ length: connections }, () => startCommandApi(api)));
+    apis = await Promise.all(Array.from({ length: connections }, () => startCommandApi(api, () => new Date(start))));
   });
   after(async () => {
     await Promise.all(apis.map(({ stop }) => stop()));

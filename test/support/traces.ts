@@ -21,12 +21,13 @@ const readers: Readonly<Record<string, readonly string[]>> = {
   stream: ["XRANGE", "-", "+"],
 };
 
-/** Every document of every database of a MongoDB, but for its own bookkeeping. */
-export async function* keptInMongo(url: string): AsyncGenerator<Kept> {
+/** Every document of a MongoDB's databases: of these, or of all but its own bookkeeping. */
+export async function* keptInMongo(url: string, names?: readonly string[]): AsyncGenerator<Kept> {
   const mongo = new MongoClient(url);
+  const isWanted = (name: string) => names?.includes(name) ?? !["admin", "config", "local"].includes(name);
   try {
     const { databases } = await mongo.db().admin().listDatabases({ nameOnly: true });
-    for (const { name } of databases.filter((one) => !["admin", "config", "local"].includes(one.name))) {
+    for (const { name } of databases.filter((one) => isWanted(one.name))) {
       const database = mongo.db(name);
       for (const { name: collection } of await database.listCollections({}, { nameOnly: true }).toArray()) {
         for await (const document of database.collection<Document>(collection).find()) {

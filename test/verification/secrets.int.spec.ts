@@ -1,19 +1,9 @@
 import { expect } from "chai";
 import { Redis } from "ioredis";
-import { Binary, type Document, MongoClient } from "mongodb";
 import { logStart } from "#infrastructure/event-store.js";
 import { type Answer, startApi, type TestApi } from "../support/api.js";
 import { inboxes, wrongCode } from "../support/inboxes.js";
-
-/** How each kind of Redis's values is read as a whole. */
-const readers: Readonly<Record<string, readonly string[]>> = {
-  string: ["GET"],
-  hash: ["HGETALL"],
-  list: ["LRANGE", "0", "-1"],
-  set: ["SMEMBERS"],
-  zset: ["ZRANGE", "0", "-1", "WITHSCORES"],
-  stream: ["XRANGE", "-", "+"],
-};
+import { keptInMongo, keptInRedis, keptInTheLog } from "../support/traces.js";
 
 /**
  * Codes are derived whenever they are needed. Here everything that can go right or wrong with them happens, and then
@@ -22,8 +12,6 @@ const readers: Readonly<Record<string, readonly string[]>> = {
 describe("codes of verification", function () {
   this.timeout(60_000);
   let api: TestApi;
-  let mongo: MongoClient;
-  let redis: Redis;
   const codes: string[] = [];
   const answers: string[] = [];
   const redisCommands: string[] = [];
@@ -31,18 +19,14 @@ describe("codes of verification", function () {
 
   before(async () => {
     api = await startApi({ projections: true, worker: true, standIns: true, clock: () => new Date(now) });
-    mongo = new MongoClient(api.environment.MONGODB_URL ?? "");
-    redis = new Redis(api.environment.REDIS_URL ?? "");
+    const redis = new Redis(api.environment.REDIS_URL ?? "");
     const monitor = await redis.monitor();
     monitor.on("monitor", (_time: string, args: string[]) => redisCommands.push(args.join(" ")));
     await live();
     monitor.disconnect();
+    redis.disconnect();
   });
-  after(async () => {
-    redis?.disconnect();
-    await mongo?.close();
-    await api?.stop();
-  });
+  after(() => api?.stop());
 
   async function live(): Promise<void> {
     const boxes = inboxes(api);
@@ -101,10 +85,9 @@ describe("codes of verification", function () {
 
   it("stand in no event, as it is stored or opened", async () => {
     let raw = 0;
-    for await (const event of api.eventStore.readLog({ after: logStart })) {
+    for await (const { text } of keptInTheLog(api.eventStore)) {
       raw++;
-      const bytes = JSON.stringify(event);
-      expect(foundIn(bytes), bytes).to.deep.equal([]);
+      expect(foundIn(text), text).to.deep.equal([]);
     }
     expect(raw).to.be.greaterThan(20);
     const opened = await api.newEvents(logStart);
@@ -118,18 +101,11 @@ describe("codes of verification", function () {
   });
 
   it("stand in no collection of either database", async () => {
-    const readable = (value: unknown): unknown =>
-      value instanceof Binary ? Buffer.from(value.buffer).toString("latin1") : value;
+    const names = [api.database.databaseName, api.environment.KEYS_DATABASE ?? ""];
     let documents = 0;
-    for (const name of [api.database.databaseName, api.environment.KEYS_DATABASE ?? ""]) {
-      const database = mongo.db(name);
-      for (const { name: collection } of await database.listCollections().toArray()) {
-        for await (const document of database.collection<Document>(collection).find()) {
-          documents++;
-          const text = JSON.stringify(document, (_, value) => readable(value));
-          expect(foundIn(text), `${collection}: ${text}`).to.deep.equal([]);
-        }
-      }
+    for await (const { where, text } of keptInMongo(api.environment.MONGODB_URL ?? "", names)) {
+      documents++;
+      expect(foundIn(text), `${where}: ${text}`).to.deep.equal([]);
     }
     expect(documents).to.be.greaterThan(10);
   });
@@ -137,10 +113,8 @@ describe("codes of verification", function () {
   it("never went through Redis, neither as it is now nor in any command", async () => {
     expect(redisCommands.join("\n")).to.include("verification");
     for (const command of redisCommands) expect(foundIn(command), command.slice(0, 500)).to.deep.equal([]);
-    for (const key of await redis.keys("*")) {
-      const [command = "DUMP", ...range] = readers[await redis.type(key)] ?? [];
-      const value = await redis.call(command, key, ...range);
-      expect(foundIn(`${key} ${JSON.stringify(value)}`), key).to.deep.equal([]);
+    for await (const { where, text } of keptInRedis(api.environment.REDIS_URL ?? "")) {
+      expect(foundIn(text), where).to.deep.equal([]);
     }
   });
 
